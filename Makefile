@@ -1,0 +1,93 @@
+# Copyright (c) 2026, the dcta.fleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+STATE := $(CURDIR)/.state
+# The tools come from .state/venv. The programs that version managers put into PATH can fail when they are run, so the rest
+# of PATH is the system's; the caller's is kept for the choice of a Python.
+export DCTA_CALLER_PATH := $(PATH)
+export PATH := $(STATE)/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/collections:$(STATE)/collections
+export MOLECULE_GLOB := molecule/*/molecule.yml
+export DCTA_STARTED := $(shell date +%s)
+
+STEP := @tools/step.sh
+PLAYBOOKS = site.yml $(wildcard playbooks/*.yml)
+
+.PHONY: help
+help: ## Show the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' Makefile | column -t -s @
+
+# ---- the demo ----
+
+.PHONY: demo
+demo: world ## From nothing to a real answer through TLS (API_REPO=... API_COMMIT=... for another program)
+	@demo/run.sh
+
+.PHONY: demo-down
+demo-down: ## Remove all that the demo and the tests made, and stop the engine if they started it
+	@demo/world/down.sh
+
+.PHONY: world
+world: ## Start the demo's hosts: two nodes and the stand-ins
+	@demo/world/up.sh
+
+# ---- the gates ----
+
+.PHONY: test
+test: check sanity package-test molecule ## All gates, then Molecule on the demo's hosts
+
+.PHONY: check
+check: lint types unit changelog syntax docs ## The quick gates
+
+.PHONY: tools
+tools: ## Install the pinned tools into .state
+	@tools/install.sh
+
+.PHONY: lint
+lint: tools ## yamllint, shellcheck, ruff, ansible-lint
+	$(STEP) yamllint yamllint --strict .
+	$(STEP) shellcheck sh -c "git ls-files --cached --others --exclude-standard '*.sh' .ci/run demo/world/image/container-init | \
+	  xargs shellcheck --external-sources"
+	$(STEP) "ruff check" ruff check --quiet .
+	$(STEP) "ruff format" ruff format --quiet --check .
+	$(STEP) ansible-lint ansible-lint --offline --strict
+
+.PHONY: types
+types: tools ## mypy, strict
+	$(STEP) "mypy plugins" mypy --package ansible_collections.dcta.fleet.plugins
+	$(STEP) "mypy demo, tests, tools" mypy demo molecule tests tools
+
+.PHONY: unit
+unit: tools ## Unit and contract tests
+	$(STEP) pytest pytest
+
+.PHONY: changelog
+changelog: tools ## The changelog's fragments
+	$(STEP) antsibull-changelog antsibull-changelog lint
+
+.PHONY: syntax
+syntax: tools ## Every playbook, as ansible-playbook reads it
+	$(STEP) "syntax check" ansible-playbook --inventory localhost, --syntax-check $(PLAYBOOKS)
+
+.PHONY: docs
+docs: tools ## The documentation of modules, filters and roles
+	$(STEP) antsibull-docs antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs self .
+
+.PHONY: sanity
+sanity: tools ## ansible-test sanity
+	$(STEP) "ansible-test sanity" tools/sanity.sh
+
+.PHONY: package-test
+package-test: tools ## The built collection, installed and used with a foreign inventory
+	$(STEP) "installed collection" tools/package_test.sh
+
+.PHONY: molecule
+molecule: ## Molecule, all scenarios, on hosts that nothing has touched; they stay until make demo-down
+	@demo/world/up.sh --fresh
+	$(STEP) molecule molecule --base-config .config/molecule/config.yml test --all --destroy=never --no-command-borders

@@ -1,0 +1,3 @@
+module freechatgpt
+
+go 1.19

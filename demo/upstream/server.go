@@ -1,0 +1,209 @@
+// Copyright (c) 2026, the dcta.fleet authors
+// GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+const maxBody = 64 << 20
+
+// program is the running program: its settings and what it read at the start.
+type program struct {
+	profile profile
+	tokens  *tokenStore
+	proxies *proxyRing
+	keys    *keyRing
+	access  *log.Logger
+
+	mutex         sync.Mutex
+	adminPassword string
+}
+
+// statusWriter remembers the status for the access log.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *statusWriter) Write(data []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(data)
+}
+
+// Flush sends what was written so far.
+func (w *statusWriter) Flush() {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	w.ResponseWriter.(http.Flusher).Flush()
+}
+
+func choose(condition bool, yes, no string) string {
+	if condition {
+		return yes
+	}
+	return no
+}
+
+func answerJSON(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	encoded, _ := json.Marshal(body)
+	w.Write(encoded)
+}
+
+func answerText(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	io.WriteString(w, text)
+}
+
+// ServeHTTP tells in headers of every answer what arrived, so that tests can compare it with what was sent.
+func (p *program) ServeHTTP(plain http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	w := &statusWriter{ResponseWriter: plain}
+	header := w.Header()
+	header.Set("Access-Control-Allow-Origin", "*")
+	header.Set("Access-Control-Allow-Methods", "*")
+	header.Set("Access-Control-Allow-Headers", "*")
+	header.Set("X-Stand-In-Target", r.RequestURI)
+	header.Set("X-Stand-In-Authorization", choose(r.Header.Get("Authorization") != "", "present", "absent"))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		answerJSON(w, http.StatusRequestEntityTooLarge, map[string]any{"error": "The body is too large or was cut."})
+	} else {
+		sum := sha256.Sum256(body)
+		header.Set("X-Stand-In-Body-Sha256", hex.EncodeToString(sum[:]))
+		p.route(w, r, body)
+	}
+	client, _, _ := net.SplitHostPort(r.RemoteAddr)
+	target := r.URL.Path
+	if r.URL.RawQuery != "" {
+		target += "?" + r.URL.RawQuery
+	}
+	p.access.Printf("[GIN] %s | %3d | %13v | %15s | %-8s %q",
+		time.Now().Format("2006/01/02 - 15:04:05"), w.status, time.Since(start), client, r.Method, target)
+}
+
+// route knows the paths by exact text: a ServeMux would redirect unclean ones and hide what arrived.
+func (p *program) route(w http.ResponseWriter, r *http.Request, body []byte) {
+	authorization := r.Header.Get("Authorization")
+	switch r.Method + " " + r.URL.Path {
+	case "GET /ping":
+		answerJSON(w, http.StatusOK, map[string]string{"message": "pong"})
+	case "OPTIONS /v1/chat/completions":
+		w.Header().Set("Access-Control-Allow-Methods", "POST")
+		answerJSON(w, http.StatusOK, map[string]string{"message": "pong"})
+	case "POST /v1/chat/completions":
+		if !p.keys.refuse(w, authorization) {
+			p.complete(w, r, body)
+		}
+	case "GET /v1/models", "GET /v1/engines":
+		if !p.keys.refuse(w, authorization) {
+			answerJSON(w, http.StatusInternalServerError, map[string]string{"error": "error sending request"})
+		}
+	case "PATCH /admin/tokens", "PATCH /admin/password", "PATCH /admin/puid", "PATCH /admin/openai":
+		p.administer(w, r.URL.Path, authorization, body)
+	default:
+		answerJSON(w, http.StatusNotFound, map[string]string{"error": "There is no such page."})
+	}
+}
+
+func (p *program) administer(w http.ResponseWriter, path, authorization string, body []byte) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	if authorization != p.adminPassword {
+		answerText(w, http.StatusUnauthorized, "Unauthorized")
+		return
+	}
+	name := path[len("/admin/"):]
+	var tokens []secret
+	var settings map[string]any
+	var target any = &settings
+	if name == "tokens" {
+		target = &tokens
+	}
+	// Only the first JSON value counts, as with the program: what follows it is not looked at.
+	if json.NewDecoder(bytes.NewReader(body)).Decode(target) != nil {
+		answerText(w, http.StatusBadRequest, name+" not provided")
+		return
+	}
+	switch name {
+	case "tokens":
+		p.tokens.replace(tokens)
+	case "password":
+		// The program does not insist on the key either: without it the password becomes empty.
+		p.adminPassword, _ = settings["password"].(string)
+	}
+	answerText(w, http.StatusOK, name+" updated")
+}
+
+func (p *program) complete(w http.ResponseWriter, r *http.Request, body []byte) {
+	var request completionRequest
+	if err := json.NewDecoder(bytes.NewReader(body)).Decode(&request); err != nil {
+		answerJSON(w, http.StatusBadRequest, map[string]any{"error": map[string]any{
+			"message": "The body is not the JSON of a chat completion.", "type": "invalid_request_error",
+			"param": nil, "code": err.Error(),
+		}})
+		return
+	}
+	token := p.tokens.next()
+	key, _ := cutBearer(r.Header.Get("Authorization"))
+	if p.profile.provesKeyByToken && strings.HasPrefix(key, tokenPrefix) {
+		token.Token = key
+	}
+	client := p.proxies.client()
+	question := translate(request, p.profile.historyOn(os.Getenv("ENABLE_HISTORY")))
+	text := ""
+	for part := 0; part < maxParts; part++ {
+		response, err := send(r.Context(), client, question, token)
+		if err != nil {
+			answerJSON(w, http.StatusInternalServerError, map[string]string{"error": "error sending request"})
+			return
+		}
+		if refuseAs(w, response) {
+			response.Body.Close()
+			return
+		}
+		w.Header().Set("Content-Type", choose(request.Stream, "text/event-stream", "application/json"))
+		piece, cut := relay(w, response.Body, request.Stream)
+		response.Body.Close()
+		text += piece
+		if cut == nil {
+			break
+		}
+		fmt.Fprintln(os.Stderr, "Continuing conversation")
+		question.Action, question.Messages = "continue", nil
+		question.ConversationID, question.ParentMessageID = cut.ConversationID, cut.Message.ID
+	}
+	if request.Stream {
+		io.WriteString(w, "data: [DONE]\n\n")
+		return
+	}
+	encoded, _ := json.Marshal(completion(text))
+	w.Write(encoded)
+}

@@ -1,0 +1,66 @@
+# Copyright (c) 2026, the dcta.fleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filter plugin inventory_problems."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: inventory_problems
+short_description: Say what is wrong with the settings of a fleet
+version_added: 0.1.0
+author: the dcta.fleet authors (@dcta)
+description:
+  - Checks what crosses roles - accounts, API keys, certificate pair, listen address, proxy, names of settings - and answers with
+    sentences that name the cure and never hold a secret. The role P(dcta.fleet.preflight#role) refuses a run with them.
+options:
+  _input:
+    type: dict
+    required: true
+    description:
+      - The settings, with the keys C(accounts), C(nodes), C(api_keys), C(require_api_key), C(tls), C(tls_certificate),
+        C(tls_private_key), C(listen), C(mode), C(proxy), C(settings), C(known_settings), C(renamed_settings).
+"""
+
+EXAMPLES = r"""
+- name: Show what is wrong
+  ansible.builtin.debug:
+    msg: "{{ preflight_settings | dcta.fleet.inventory_problems }}"
+"""
+
+RETURN = r"""
+_value:
+  type: list
+  elements: str
+  description: One sentence a problem.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible_collections.dcta.fleet.plugins.plugin_utils import inventory_rules
+
+
+def inventory_problems(settings: Mapping[str, Any]) -> list[str]:
+    """Return one sentence a problem; see DOCUMENTATION."""
+    problems = inventory_rules.setting_problems(
+        settings["settings"], settings["known_settings"], settings["renamed_settings"]
+    )
+    problems += inventory_rules.mode_problems(str(settings["mode"]))
+    problems += inventory_rules.account_problems(settings["accounts"], list(settings["nodes"]))
+    if settings["require_api_key"]:
+        problems += inventory_rules.api_key_problems(settings["api_keys"])
+    if settings["tls"]:
+        problems += inventory_rules.certificate_problems(str(settings["tls_certificate"]), str(settings["tls_private_key"]))
+    problems += inventory_rules.listen_problems(str(settings["listen"]))
+    if settings["proxy"]:
+        problems += inventory_rules.proxy_problems(str(settings["proxy"]), "dcta_proxy")
+    return problems
+
+
+class FilterModule:
+    """The filters of this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return name to function."""
+        return {"inventory_problems": inventory_problems}

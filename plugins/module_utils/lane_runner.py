@@ -1,0 +1,59 @@
+# Copyright (c) 2026, the dcta.fleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The client of the lane runner, the only program that starts and stops lanes."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any
+
+SOCKET = "/run/dcta-lanes.sock"
+# Two replicas may each finish streams for 70 s before they start again.
+ANSWER_SECONDS = 300.0
+
+
+class LaneRunnerError(Exception):
+    """One sentence: what the lane runner refused, or why it could not be asked."""
+
+
+class LaneRunner:
+    """Ask the lane runner, one connection a request."""
+
+    def __init__(self, path: str = SOCKET, timeout: float = ANSWER_SECONDS) -> None:
+        """Remember where it listens.
+
+        :param path: its socket.
+        :param timeout: how long an answer may take, in seconds.
+        """
+        self._path = path
+        self._timeout = timeout
+
+    def ask(self, operation: str, lane: str, **arguments: str) -> dict[str, Any]:
+        """Send one request and return the answer.
+
+        :param operation: put, start, stop, roll or status.
+        :param lane: the lane's name.
+        :param arguments: further fields, for instance the token of ``put``.
+        :returns: the answer without its field ``ok``.
+        :raises LaneRunnerError: when the runner refuses or cannot be reached.
+        """
+        request = json.dumps({"operation": operation, "lane": lane, **arguments}) + "\n"
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                connection.settimeout(self._timeout)
+                connection.connect(self._path)
+                connection.sendall(request.encode())
+                with connection.makefile("rb") as answers:
+                    line = answers.readline()
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise LaneRunnerError(f"the lane runner does not answer ({reason}): see systemctl status dcta-lanes.socket") from None
+        try:
+            answer: dict[str, Any] = json.loads(line)
+            if answer.pop("ok"):
+                return answer
+        except (ValueError, LookupError, AttributeError):
+            raise LaneRunnerError("the lane runner broke off its answer: see journalctl -u 'dcta-lanes@*'") from None
+        raise LaneRunnerError(str(answer.get("error")))

@@ -1,0 +1,241 @@
+# Copyright (c) 2026, the dcta.fleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The login knows no order of pages: it follows what the provider shows."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.errors import ConfigurationError
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.forms import parse
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.provider import Provider, metadata_addresses
+from identity_fake import (
+    CODE,
+    EMAIL,
+    HOST,
+    IDENTIFIER,
+    PASSWORD,
+    PASSWORD_FIELD,
+    TOTP_SECRET,
+    Reply,
+    World,
+    document,
+    example_provider,
+    form,
+    page,
+    redirect,
+)
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+@pytest.mark.parametrize("one_page", [False, True])
+@pytest.mark.parametrize("mfa", ["none", "after resume", "before resume"])
+def test_any_order_of_pages_ends_in_tokens(world: World, *, absolute: bool, one_page: bool, mfa: str) -> None:
+    world.provider.absolute, world.provider.one_page = absolute, one_page
+    world.provider.mfa, world.provider.mfa_before_resume = mfa != "none", mfa == "before resume"
+    world.give(email=EMAIL, password=PASSWORD, totp_secret=TOTP_SECRET)
+    outcome = world.renew()
+    assert (outcome.state, outcome.action, outcome.usable, outcome.changed) == ("valid", "login", True, True)
+    assert world.provider.passwords_seen == [PASSWORD]
+    assert len(world.provider.codes_seen) == (mfa != "none")
+
+
+def test_all_three_fields_may_stand_on_one_page(world: World) -> None:
+    def check(fields: dict[str, str]) -> Reply:
+        assert (fields["username"], fields["password"], len(fields["code"])) == (EMAIL, PASSWORD, 6)
+        return redirect("/authorize/resume")
+
+    world.give(email=EMAIL, password=PASSWORD, totp_secret=TOTP_SECRET)
+    world.provider.answers["GET /authorize"] = world.provider.handle_then_show(
+        page(form(IDENTIFIER, PASSWORD_FIELD, CODE))
+    )
+    world.provider.answers["POST /authorize"] = check
+    assert world.renew().usable
+
+
+def test_hidden_fields_defaults_and_the_first_button_go_along(world: World) -> None:
+    seen: list[dict[str, str]] = []
+
+    def take(fields: dict[str, str]) -> Reply:
+        seen.append(fields)
+        return redirect("/authorize/resume")
+
+    shown = form(
+        IDENTIFIER,
+        PASSWORD_FIELD,
+        '<input type="hidden" name="js-available" value="false">',
+        '<input type="checkbox" name="remember" checked><input type="checkbox" name="news" value="1">',
+        '<input name="gone" value="1" disabled>',
+        '<select name="realm"><option value="a">A<option value="b" selected>B</select>',
+        button='<button name="action" value="default">Go</button><button name="action" value="back">Back</button>',
+        action="check?x=1",
+    )
+    world.provider.answers["GET /authorize"] = world.provider.handle_then_show(page(shown))
+    world.provider.answers["POST /check"] = take
+    assert world.renew().usable
+    assert seen == [
+        {
+            "state": "TX",
+            "username": EMAIL,
+            "password": PASSWORD,
+            "js-available": "false",
+            "remember": "on",
+            "realm": "b",
+            "action": "default",
+        }
+    ]
+
+
+def test_a_page_without_a_question_is_passed_on(world: World) -> None:
+    world.provider.answers["GET /authorize/resume"] = page(form(button="<button>Continue</button>", action="/go-on"))
+    world.provider.answers["POST /go-on"] = lambda _fields: world.provider.callback(code="CODE")
+    assert world.renew().usable
+
+
+def test_a_redirect_that_keeps_the_method_sends_the_form_again(world: World) -> None:
+    world.provider.answers["POST /u/login/identifier"] = redirect("/elsewhere", 307)
+    world.provider.answers["POST /elsewhere"] = lambda fields: (
+        redirect("/u/login/password") if fields["username"] == EMAIL else Reply(400)
+    )
+    assert world.renew().usable
+
+
+def test_error_codes_on_a_page_that_goes_on_are_no_error(world: World) -> None:
+    hidden = '<ul class="hidden"><li data-error-code="wrong-credentials"></ul>'
+    world.provider.answers["GET /u/login/password"] = page(form(PASSWORD_FIELD), before=hidden)
+    assert world.renew().usable
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"state": "foreign", "code": "CODE"}, {"code": "CODE", "iss": "https://other.example.test"}, {}]
+)
+def test_a_callback_of_somebody_else_is_refused(world: World, parameters: dict[str, str]) -> None:
+    world.renewer.provider = example_provider(issuer=HOST)
+    world.provider.answers["GET /authorize/resume"] = lambda _fields: world.provider.callback(**parameters)
+    outcome = world.renew()
+    assert outcome.error_class == "provider_error"
+    assert not any(path == "/oauth/token" for _method, path, _fields in world.provider.requests)
+
+
+def test_a_callback_of_the_right_issuer_is_taken(world: World) -> None:
+    world.renewer.provider = example_provider(issuer=HOST)
+    world.provider.answers["GET /authorize/resume"] = lambda _fields: world.provider.callback(code="CODE", iss=HOST)
+    assert world.renew().usable
+
+
+def test_verifier_and_state_are_fresh_for_every_login(world: World) -> None:
+    world.limit(login_interval=0, login_gap=0, login_gap_random=0)
+    world.renew()
+    world.provider.live.clear()
+    world.past_point()
+    world.renew()
+    starts = [fields for method, path, fields in world.provider.requests if (method, path) == ("GET", "/authorize")]
+    assert len(starts) == 2
+    assert starts[0]["state"] != starts[1]["state"]
+    assert starts[0]["code_challenge"] != starts[1]["code_challenge"]
+    assert {start["code_challenge_method"] for start in starts} == {"S256"}
+
+
+def test_the_first_request_carries_what_the_provider_is_configured_with(world: World) -> None:
+    world.renewer.provider = example_provider(prompt="login consent", audience="", authorization_parameters={"ui": "x"})
+    world.renew()
+    fields = world.provider.requests[0][2]
+    assert fields["prompt"] == "login consent"
+    assert "audience" not in fields
+    assert fields["ui"] == "x"
+    assert fields["response_type"] == "code"
+
+
+def test_another_host_can_be_allowed(world: World) -> None:
+    world.renewer.provider = example_provider(allowed_hosts=["pages.example.test"])
+    world.provider.answers["POST /u/login/identifier"] = redirect("https://pages.example.test/u/login/password")
+    assert world.renew().usable
+
+
+def test_other_names_of_fields_and_codes_are_configuration(world: World) -> None:
+    world.renewer.provider = example_provider(
+        identifier_fields=["kennung"], error_code_attribute="data-fault", error_codes={"E17": "account_blocked"}
+    )
+    world.provider.answers["GET /u/login/identifier"] = page(form('<input name="kennung">'))
+    world.provider.answers["POST /u/login/identifier"] = redirect("/u/login/password")
+    world.provider.answers["POST /u/login/password"] = page(form(PASSWORD_FIELD), 400, before='<b data-fault="E17">')
+    assert world.renew().error_class == "account_blocked"
+
+
+@pytest.mark.parametrize(
+    "path", ["/tenant/.well-known/openid-configuration", "/.well-known/oauth-authorization-server/tenant"]
+)
+def test_endpoints_are_discovered(world: World, path: str) -> None:
+    issuer = f"{HOST}/tenant"
+    world.renewer.provider = Provider.from_mapping({"issuer": issuer})
+    world.provider.answers[f"GET {path}"] = document(
+        {"issuer": issuer, "authorization_endpoint": f"{HOST}/authorize", "token_endpoint": f"{HOST}/oauth/token"}
+    )
+    assert world.renew().usable
+    assert world.renewer.provider.token_endpoint == f"{HOST}/oauth/token"
+
+
+@pytest.mark.parametrize(
+    "metadata", [{"issuer": "https://other.example.test"}, {"issuer": HOST}, {"issuer": HOST, "x": 1}]
+)
+def test_metadata_of_another_issuer_or_without_endpoints_is_refused(world: World, metadata: dict[str, object]) -> None:
+    world.renewer.provider = Provider.from_mapping({"issuer": HOST})
+    world.provider.answers["GET /.well-known/openid-configuration"] = document(metadata)
+    assert world.renew().error_class == "provider_error"
+
+
+def test_no_metadata_at_all_is_named(world: World) -> None:
+    world.renewer.provider = Provider.from_mapping({"issuer": HOST})
+    outcome = world.renew()
+    assert outcome.error_class == "provider_error"
+    assert "authorization_endpoint" in outcome.cure
+
+
+def test_metadata_addresses_follow_both_standards() -> None:
+    assert metadata_addresses("https://h.test/a/") == (
+        "https://h.test/a/.well-known/openid-configuration",
+        "https://h.test/.well-known/oauth-authorization-server/a",
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"tokenendpoint": "x"}, "tokenendpoint"),
+        ({"token_endpoint": "http://h.test/token"}, "token_endpoint"),
+        ({"token_endpoint": 5}, "token_endpoint"),
+        ({"token_endpoint": ""}, "endpoints"),
+        ({"client_id": ""}, "client_id"),
+        ({"allowed_hosts": "h.test"}, "allowed_hosts"),
+        ({"error_codes": {"a": "no_such_class"}}, "error_codes"),
+        ({"error_codes": ["a"]}, "error_codes"),
+        ({"rotation_leeway": "soon"}, "rotation_leeway"),
+        ({"rotation_leeway": -1}, "rotation_leeway"),
+        ({"issuer": "https://[x"}, "issuer"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused_by_name(settings: dict[str, object], word: str) -> None:
+    with pytest.raises(ConfigurationError, match=word) as caught:
+        Provider.from_mapping(settings)
+    assert caught.value.cure
+
+
+def test_the_default_provider_is_the_original_one() -> None:
+    provider = Provider()
+    assert provider.authorization_endpoint == "https://auth0.openai.com/authorize"
+    assert provider.client_id == "pdlLIX2Y72MIl2rhLhTE9VV9bN905kBh"
+    assert provider.audience == "https://api.openai.com/v1"
+    assert provider.redirect_uri == "com.openai.chat://auth0.openai.com/ios/com.openai.chat/callback"
+    assert provider.scope.split()[:4] == ["openid", "email", "profile", "offline_access"]
+    assert provider.allows("https://AUTH0.openai.com:443/u/login")
+    assert not provider.allows("https://auth0.openai.com:8443/")
+    assert not provider.allows("http://auth0.openai.com/")
+    assert not provider.allows("https://openai.com/")
+
+
+def test_broken_markup_is_read_as_far_as_it_goes() -> None:
+    shown = parse(
+        '<form id=a><input name=x value="&amp;"><form><p><input form=a name=y></form><input name=z><select name=s>', "e"
+    )
+    assert [(item.name, item.value) for item in shown.forms[0].fields] == [("x", "&"), ("y", "")]
+    assert len(shown.forms) == 1
