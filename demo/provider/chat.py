@@ -51,14 +51,15 @@ class _BadBody(Exception):
     """The request's body is not what the program sends."""
 
 
-def _prompt(body: object) -> str:
-    if not isinstance(body, dict) or not isinstance(body.get("messages"), list):
+def _prompt(body: typing.Any) -> str:
+    try:
+        users = [message for message in body["messages"] if message["author"]["role"] == "user"]
+        text = users[-1]["content"]["parts"][0]
+    except (TypeError, KeyError, IndexError) as error:
+        raise _BadBody from error
+    if not isinstance(text, str):
         raise _BadBody
-    texts = [m for m in body["messages"] if isinstance(m, dict) and m.get("author", {}).get("role") == "user"]
-    parts = texts[-1].get("content", {}).get("parts") if texts else None
-    if not isinstance(parts, list) or not parts or not isinstance(parts[0], str):
-        raise _BadBody
-    return parts[0]
+    return text
 
 
 class ChatBackEnd:

@@ -30,11 +30,11 @@ class Paths:
 
     authorize: str = "/authorize"
     resume: str = "/authorize/resume"
-    token: str = "/oauth/token"
+    token: str = dataclasses.field(default="/oauth/token")
     revoke: str = "/oauth/revoke"
     login: str = "/u/login"
     identifier: str = "/u/login/identifier"
-    password: str = "/u/login/password"
+    password: str = dataclasses.field(default="/u/login/password")
     otp: str = "/u/mfa-otp-challenge"
     consent: str = "/u/consent"
     notice: str = "/u/notice"

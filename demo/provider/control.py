@@ -34,6 +34,13 @@ def _take(body: dict[str, typing.Any], **known: object) -> list[typing.Any]:
     return [body.get(name, default) for name, default in known.items()]
 
 
+async def _read(request: web.Request) -> dict[str, typing.Any]:
+    body = await request.json() if request.can_read_body else {}
+    if not isinstance(body, dict):
+        raise _Refused("The body must be a JSON object.")
+    return body
+
+
 class Control:
     """The web application of the control API.
 
@@ -73,19 +80,16 @@ class Control:
     ) -> typing.Callable[[web.Request], typing.Awaitable[web.Response]]:
         async def handle(request: web.Request) -> web.Response:
             try:
-                body = await request.json() if request.can_read_body else {}
-                if not isinstance(body, dict):
-                    raise _Refused("The body must be a JSON object.")
-                return web.json_response(action(body))
+                return web.json_response(action(await _read(request)))
             except (_Refused, SwitchError, ConfigError, ValueError) as refusal:
                 return web.json_response({"error": str(refusal)}, status=400)
 
         return handle
 
-    async def _statistics(self, request: web.Request) -> web.Response:
+    async def _statistics(self, _request: web.Request) -> web.Response:
         return web.json_response({**self._records.show(), "waiting": self._holds.show()})
 
-    async def _show_switches(self, request: web.Request) -> web.Response:
+    async def _show_switches(self, _request: web.Request) -> web.Response:
         return web.json_response(self._switches.show())
 
     def _set_switches(self, body: dict[str, typing.Any]) -> dict[str, object]:

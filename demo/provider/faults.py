@@ -13,6 +13,7 @@ from aiohttp import web
 from . import pages
 from .switches import Fault
 
+_OAUTH_STATUS = {"invalid_grant": 403, "invalid_client": 401}
 _DENIED = (
     "<!DOCTYPE html>\n<html><head><title>Just a moment...</title></head>"
     "<body><h1>Checking your browser</h1><p>Access from this address is blocked.</p></body></html>\n"
@@ -59,6 +60,10 @@ def _unavailable(retry_after: int) -> web.Response:
     return answer
 
 
+def _broken() -> web.Response:
+    return html_page(pages.message("Internal server error", "Something broke."), 500)
+
+
 def answer(
     request: web.Request,
     fault: Fault,
@@ -75,18 +80,14 @@ def answer(
         unknown_page: where the fault ``unknown_page`` leads.
         limit_body: the JSON body of a 429, or None for HTML.
     """
-    if fault.kind == "rate_limit":
-        return rate_limited(fault.retry_after, limit_body)
-    if fault.kind == "bot_wall":
-        return bot_wall()
-    if fault.kind == "unavailable":
-        return _unavailable(fault.retry_after)
-    if fault.kind == "unknown_page":
-        return web.Response(status=302, headers={"Location": unknown_page})
-    if fault.kind == "invalid_grant" and error:
-        return error("invalid_grant", 403)
-    if fault.kind == "invalid_client" and error:
-        return error("invalid_client", 401)
     if fault.kind == "close":
         return drop(request)
-    return html_page(pages.message("Internal server error", "Something broke."), 500)
+    if error and fault.kind in _OAUTH_STATUS:
+        return error(fault.kind, _OAUTH_STATUS[fault.kind])
+    makers: dict[str, typing.Callable[[], web.Response]] = {
+        "rate_limit": lambda: rate_limited(fault.retry_after, limit_body),
+        "bot_wall": bot_wall,
+        "unavailable": lambda: _unavailable(fault.retry_after),
+        "unknown_page": lambda: web.Response(status=302, headers={"Location": unknown_page}),
+    }
+    return makers.get(fault.kind, _broken)()

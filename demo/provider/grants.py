@@ -118,14 +118,14 @@ class Grants:
         self._lifetimes = config.lifetimes
         self._account_lifetimes: dict[str, dict[str, float]] = {}
         self._users: dict[str, User] = {user.email: user for user in config.users}
-        self._used_steps: dict[str, int] = {}
         self.forget()
 
     def forget(self) -> None:
-        """Forget every code and token but the pre-issued ones, whose lifetime starts anew."""
+        """Forget codes, used one-time codes and tokens but the pre-issued ones, whose lifetime starts anew."""
         self._access: dict[str, _AccessToken] = {}
         self._refresh: dict[str, _RefreshToken] = {}
         self._codes: dict[str, _Code] = {}
+        self._used_steps: dict[str, int] = {}
         for token in self._config.tokens:
             end = self.clock() + token.lifetime
             family = Family(secrets.token_hex(8), token.email, "", end)
@@ -147,16 +147,26 @@ class Grants:
         own = self._account_lifetimes.get(email, {})
         return float(own.get(name, getattr(self._lifetimes, name)))
 
-    def set_lifetimes(self, values: dict[str, float], email: str = "") -> None:
-        """Change lifetimes (seconds) for tokens issued from now on, for one account or for all."""
+    def set_lifetimes(self, values: dict[str, object], email: str = "") -> None:
+        """Change the lifetimes of tokens issued from now on.
+
+        Args:
+            values: seconds by the names of ``Lifetimes``.
+            email: the account meant; empty means all.
+
+        Raises:
+            ValueError: unknown name or no duration; nothing is changed then.
+        """
         known = {field.name for field in dataclasses.fields(Lifetimes)}
+        checked: dict[str, float] = {}
         for name, value in values.items():
-            if name not in known or isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+            if name not in known or type(value) not in (int, float):
                 raise ValueError(f"Lifetimes are numbers of seconds, named {', '.join(sorted(known))}; not {name!r}.")
+            checked[name] = float(typing.cast(float, value))
         if email:
-            self._account_lifetimes.setdefault(email, {}).update(values)
+            self._account_lifetimes.setdefault(email, {}).update(checked)
         else:
-            self._lifetimes = dataclasses.replace(self._lifetimes, **values)
+            self._lifetimes = dataclasses.replace(self._lifetimes, **checked)
 
     def set_user(self, user: User) -> None:
         """Add an account or change its password and TOTP secret."""
@@ -169,9 +179,9 @@ class Grants:
     def check_password(self, email: str, password: str) -> bool:
         """Tell whether a password is right; accounts without one have no right password."""
         user = self._users.get(email)
-        return bool(user and user.password) and hmac.compare_digest(
-            password.encode(), typing.cast(User, user).password.encode()
-        )
+        if user is None or not user.password:
+            return False
+        return hmac.compare_digest(password.encode(), user.password.encode())
 
     def check_totp(self, email: str, candidate: str) -> bool:
         """Tell whether a one-time code is right and was not used before (RFC 6238 section 5.2)."""

@@ -66,7 +66,7 @@ class IdentityProvider:
     """
 
     def __init__(
-        self, config: Identity, base: str, grants: Grants, switches: Switches, holds: Holds, records: Records
+        self, config: Identity, base: str, grants: Grants, *, switches: Switches, holds: Holds, records: Records
     ) -> None:
         self._prefix = config.prefix
         self._paths = config.paths
@@ -161,7 +161,7 @@ class IdentityProvider:
         location = redirect_uri + joint + urllib.parse.urlencode(fields)
         return web.Response(status=302, headers={"Location": location, "Cache-Control": "no-store"})
 
-    async def _discovery(self, request: web.Request) -> web.Response:
+    async def _discovery(self, _request: web.Request) -> web.Response:
         root = self._issuer
         return web.json_response(
             {

@@ -30,12 +30,11 @@ def _error(code: str) -> str:
     return f'<p role="alert" data-error-code="{html.escape(code)}">This did not work.</p>' if code else ""
 
 
-def _form(state: str, fields: list[str], button: str = "default", *, error: str = "", captcha: bool = False) -> str:
+def _form(state: str, fields: list[str], *buttons: str, error: str = "", captcha: bool = False) -> str:
     if captcha:
         fields = [*fields, '<img alt="captcha" src="data:,">', _field("captcha", "text")]
-    inner = "\n".join(
-        [_hidden("state", state), *fields, f'<button type="submit" name="action" value="{button}">Continue</button>']
-    )
+    submit = [f'<button type="submit" name="action" value="{b}">{b.title()}</button>' for b in buttons or ("default",)]
+    inner = "\n".join([_hidden("state", state), *fields, *submit])
     return f'<form method="POST">\n{inner}\n</form>\n{_error(error)}'
 
 
@@ -76,8 +75,7 @@ def other_factor(state: str, name: str) -> str:
 
 def consent(state: str) -> str:
     """Return the page that asks to allow the client."""
-    deny = '<button type="submit" name="action" value="deny">Decline</button>'
-    return _page("Authorize the application", _form(state, [deny], "accept"))
+    return _page("Authorize the application", _form(state, [], "accept", "deny"))
 
 
 def notice(state: str) -> str:

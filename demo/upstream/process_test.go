@@ -14,7 +14,6 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -104,13 +103,12 @@ func TestABlankLineInTheAccountsFileEndsWithStatusTwo(t *testing.T) {
 
 func TestStopSignalsRefuseNewConnectionsAndFinishStreams(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
-		var finish atomic.Value
-		finish.Store(make(chan struct{}))
+		finish := make(chan struct{})
 		backEnd := startBackEnd(t)
 		backEnd.answer = func(w http.ResponseWriter, _ conversation) {
 			io.WriteString(w, backEndLine("Good", ""))
 			w.(http.Flusher).Flush()
-			<-finish.Load().(chan struct{})
+			<-finish
 			io.WriteString(w, backEndLine("Good day", "stop")+"data: [DONE]\n\n")
 		}
 		inFolder(t, map[string]string{tokenFile: oneToken})
@@ -128,7 +126,7 @@ func TestStopSignalsRefuseNewConnectionsAndFinishStreams(t *testing.T) {
 				connection.Close()
 			}
 		}
-		close(finish.Load().(chan struct{}))
+		close(finish)
 		text, err := io.ReadAll(response.Body)
 		if status := p.exitStatus(t); !refused || err != nil || !strings.HasSuffix(string(text), "data: [DONE]\n\n") || status != 0 {
 			t.Errorf("%s: refused %v, error %v, status %d, text %q", signal, refused, err, status, text)

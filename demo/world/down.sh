@@ -8,13 +8,19 @@
 # shellcheck source=tools/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../tools/lib.sh"
 
+# After a reboot nothing answers, and yet hosts and images are there.
+if [ -e "$STATE/images.yml" ] && have dockerd; then
+    "$ROOT/demo/world/engine.sh" start
+fi
 if docker info >/dev/null 2>&1; then
     say "Removing the hosts, their network and their images"
     for host in provider node1 node2; do
         docker rm --force --volumes "dcta-$host" >/dev/null 2>&1 || :
     done
     docker network rm dcta-world >/dev/null 2>&1 || :
-    docker image ls --quiet --filter 'reference=dcta-world/*' | sort -u | xargs --no-run-if-empty docker image rm --force >/dev/null
+    # The newest come first, so no image is removed before those that were built on it.
+    docker image ls --format '{{.Repository}}:{{.Tag}}' --filter 'reference=dcta-world/*' |
+        xargs --no-run-if-empty docker image rm --force >/dev/null
 fi
 "$ROOT/demo/world/engine.sh" stop
 say "Removing .state and the demo's vault"

@@ -49,7 +49,11 @@ stop() {
     elif [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = dockerd ]; then
         say "Stopping the container engine that make world started (process $pid)"
         kill "$pid"
-        while [ -d "/proc/$pid" ]; do sleep 0.2; done
+        for _ in $(seq 150); do
+            [ -e "/proc/$pid/exe" ] || break # gone, or waiting for a first process that never collects its children
+            sleep 0.2
+        done
+        [ ! -e "/proc/$pid/exe" ] || die "the container engine (process $pid) does not stop; read .state/log/dockerd.log"
     fi
     rm -f "$OURS"
 }

@@ -19,7 +19,7 @@ announce() {
     have curl || packages+=(curl)
     docker info >/dev/null 2>&1 || have dockerd || packages+=(docker.io)
     [ -n "${DCTA_BASE_IMAGE:-}" ] || have mmdebstrap || packages+=(mmdebstrap debian-archive-keyring)
-    say "This changes on this machine (make demo-down takes it back, except for packages):"
+    say "This changes on this machine (make demo-down takes back all but packages and kernel settings):"
     say "  packages    ${packages[*]:-none to install}"
     docker info >/dev/null 2>&1 || say "  engine      a container engine is started, since none answers"
     inotify=$(sysctl -n fs.inotify.max_user_instances)

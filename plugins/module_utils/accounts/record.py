@@ -139,9 +139,9 @@ class Record:
         values: dict[str, Any] = {}
         for item in fields(cls):
             value = document.get(item.name)
-            if value is not None:
+            if value is not None and item.name != "name":
                 values[item.name] = _read(item.name, str(item.type), value)
-        return cls(**values)
+        return cls(name=name, **values)
 
 
 def finite(value: Any) -> float:

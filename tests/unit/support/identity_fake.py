@@ -54,10 +54,11 @@ def document(content: Any, status: int = 200) -> Reply:
     return Reply(status, {"Content-Type": "application/json"}, json.dumps(content))
 
 
-def form(
-    *inputs: str, action: str = "", button: str = '<button type="submit" name="action" value="default">Go</button>'
-) -> str:
-    return f'<form method="post" action="{action}"><input type="hidden" name="state" value="TX">{"".join(inputs)}{button}</form>'
+def form(*inputs: str, action: str = "", button: str | None = None) -> str:
+    """Return a form in the way of the original provider: a transaction, the fields, a named button."""
+    shown = '<button type="submit" name="action" value="default">Go</button>' if button is None else button
+    hidden = '<input type="hidden" name="state" value="TX">'
+    return f'<form method="post" action="{action}">{hidden}{"".join(inputs)}{shown}</form>'
 
 
 IDENTIFIER = '<input name="username" type="text" autocomplete="username">'
@@ -73,6 +74,7 @@ class Clock:
         self.slept: list[float] = []
 
     def __call__(self) -> float:
+        """Return the time."""
         return self.now
 
     def sleep(self, seconds: float) -> None:
@@ -188,7 +190,7 @@ class FakeProvider:
         return self._check(fields, "/u/login")
 
     def _show_u_login_identifier(self, _fields: dict[str, str]) -> Reply:
-        other = '<form method="post" action="/social"><input type="hidden" name="connection" value="x"><button>X</button></form>'
+        other = '<form method="post" action="/social"><input type="hidden" name="connection" value="x"></form>'
         return page(form(IDENTIFIER), before=other)
 
     def _take_u_login_identifier(self, fields: dict[str, str]) -> Reply:
@@ -206,7 +208,7 @@ class FakeProvider:
 
     def _check(self, fields: dict[str, str], path: str) -> Reply:
         self.passwords_seen.append(fields["password"])
-        assert fields["username"] == EMAIL
+        assert fields.get("username", EMAIL) == EMAIL
         if fields["password"] != PASSWORD:
             shown = form(IDENTIFIER, PASSWORD_FIELD) if path == "/u/login" else form(PASSWORD_FIELD)
             return self._rejected(shown)

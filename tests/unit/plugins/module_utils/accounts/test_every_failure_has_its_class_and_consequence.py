@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the dcta.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each way to fail leads to one class, one state, a sentence and a cure, and to no second attempt that could do harm."""
+"""Each way to fail leads to one class, one state, a sentence and a cure, and to no second harmful attempt."""
 
 from __future__ import annotations
 

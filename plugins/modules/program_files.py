@@ -1,0 +1,120 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the dcta.fleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Module program_files."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: program_files
+short_description: Write all files of a program in one go
+version_added: 0.1.0
+author: the dcta.fleet authors (@dcta)
+description:
+  - Every execution of a module costs a node a quarter of a second, so a program of twenty files is written by one.
+  - The files belong to root and all may read them. A file that begins with C(#!) may be executed.
+attributes:
+  check_mode:
+    support: full
+    description: Says what would be written.
+  diff_mode:
+    support: none
+    description: Says which files were written in RV(written) and RV(removed).
+options:
+  path:
+    description: The folder.
+    type: path
+    required: true
+  files:
+    description: Path below the folder to content.
+    type: dict
+    required: true
+  only:
+    description: Subfolders that are this program's alone. Other files there are removed.
+    type: list
+    elements: str
+    default: []
+"""
+
+EXAMPLES = r"""
+- name: Install the agent
+  dcta.fleet.program_files:
+    path: /usr/local/lib/dcta
+    files: "{{ lookup('dcta.fleet.text_files', role_path ~ '/files/dcta_agent') }}"
+    only: [dcta_agent]
+"""
+
+RETURN = r"""
+written:
+  description: The files that were written.
+  returned: success
+  type: list
+  elements: str
+removed:
+  description: The files that were removed.
+  returned: success
+  type: list
+  elements: str
+"""
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+def mode_of(content: str) -> int:
+    """Return the mode of a file."""
+    return 0o755 if content.startswith("#!") else 0o644
+
+
+def is_as_wanted(path: Path, content: str) -> bool:
+    """Say whether a file needs no writing."""
+    try:
+        status = path.lstat()
+        return path.read_bytes() == content.encode() and (status.st_mode & 0o7777, status.st_uid) == (mode_of(content), 0)
+    except OSError:
+        return False
+
+
+def write(path: Path, content: str) -> None:
+    """Replace a file whole."""
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_bytes(content.encode())
+    temporary.chmod(mode_of(content))
+    temporary.replace(path)
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "files": {"type": "dict", "required": True},
+            "only": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    top = Path(module.params["path"])
+    files: dict[Path, str] = {top / name: content for name, content in module.params["files"].items()}
+    written = [path for path, content in files.items() if not is_as_wanted(path, content)]
+    present = [path for name in module.params["only"] for path in (top / name).rglob("*") if path.is_file()]
+    removed = [path for path in present if path not in files]
+    try:
+        if not module.check_mode:
+            for path in written:
+                write(path, files[path])
+            for path in removed:
+                path.unlink()
+    except OSError as error:
+        module.fail_json(msg=f"{error.filename} cannot be written ({error.strerror}): check the disk and run again")
+    module.exit_json(
+        changed=bool(written or removed),
+        written=sorted(str(path) for path in written),
+        removed=sorted(str(path) for path in removed),
+    )
+
+
+if __name__ == "__main__":
+    main()

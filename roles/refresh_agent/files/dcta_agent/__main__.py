@@ -1,0 +1,75 @@
+# Copyright (c) 2026, the dcta.fleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run the agent, or check its settings: refresh-agent [--check-config FILE]."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from dcta_library.accounts.errors import AccountsError
+from dcta_library.accounts.store import Store
+from lanes import LaneError, load_lanes
+
+from .config import ConfigError, load_config
+from .server import serve
+from .service import Agent
+
+CONFIG = Path("/etc/dcta/agent.json")
+STORE = "/var/lib/dcta/tokens"
+OWNER = "dcta-agent"
+MEMORY = Path("/var/lib/dcta/agent/lanes.json")
+# sd_listen_fds(3): the first socket that systemd passes.
+LISTEN_FD = 3
+
+
+async def work() -> None:
+    """Serve the socket and keep the lanes until SIGTERM."""
+    config = load_config(CONFIG)
+    admin_key = Path(os.environ["CREDENTIALS_DIRECTORY"], "admin_key").read_bytes()
+    agent = Agent(load_lanes(), config, Store(STORE, OWNER), admin_key, MEMORY)
+    listener = socket.socket(fileno=LISTEN_FD)
+    # Questions wait in the socket until the lanes are known.
+    server = await asyncio.start_unix_server(lambda reader, writer: serve(agent.hold, reader, writer), sock=listener)
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    async with server:
+        lanes = asyncio.create_task(agent.run())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({lanes, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if lanes.done():
+            await lanes
+        lanes.cancel()
+    # Held requests are asked again: the gateway has the socket several times. Waiting for them would only delay that.
+    os._exit(0)
+
+
+def main() -> int:
+    """Run; return the exit status."""
+    parser = argparse.ArgumentParser(prog="refresh-agent", description="Keep the tokens of this node's accounts fresh.")
+    parser.add_argument("--check-config", type=Path, metavar="FILE", help="check settings and end")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        if arguments.check_config:
+            load_config(arguments.check_config)
+        elif os.environ.get("LISTEN_FDS") != "1":
+            raise ConfigError("the agent has no socket: start it with systemctl start dcta-agent.service")
+        else:
+            asyncio.run(work())
+    except (ConfigError, LaneError, AccountsError) as error:
+        cure = f" {error.cure}" if isinstance(error, AccountsError) else ""
+        print(f"refresh-agent: {error}{cure}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

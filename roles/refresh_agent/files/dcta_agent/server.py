@@ -1,0 +1,58 @@
+# Copyright (c) 2026, the dcta.fleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The agent's socket: the gateway's questions as small HTTP requests, one connection each."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from .hold import Answer, Hold
+from .question import Question
+
+HEADERS_MAX = 200
+REASONS = {200: "OK", 429: "Too Many Requests", 503: "Service Unavailable"}
+
+log = logging.getLogger(__name__)
+
+
+async def serve(hold: Hold, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer one connection.
+
+    Args:
+        hold: decides.
+        reader: the gateway's request; it has no body.
+        writer: takes the answer.
+    """
+    try:
+        headers = await _read_headers(reader)
+        answer = await hold.answer(Question.from_headers(headers, time.time()))
+        writer.write(_render(answer))
+        await writer.drain()
+    except (OSError, ValueError, asyncio.IncompleteReadError):
+        # The gateway asks again or its client is gone; either way there is nobody to tell.
+        log.debug("a question broke off")
+    finally:
+        writer.close()
+
+
+async def _read_headers(reader: asyncio.StreamReader) -> dict[str, str]:
+    await reader.readline()
+    headers: dict[str, str] = {}
+    for _ in range(HEADERS_MAX):
+        line = await reader.readline()
+        if line in (b"\r\n", b"\n"):
+            return headers
+        name, separator, value = line.decode("latin-1").partition(":")
+        if not separator:
+            raise ValueError("a header has no colon")
+        headers[name.strip().lower()] = value.strip()
+    raise ValueError("too many headers")
+
+
+def _render(answer: Answer) -> bytes:
+    lines = [f"HTTP/1.1 {answer.status} {REASONS[answer.status]}", "Connection: close", f"Content-Length: {len(answer.body)}"]
+    lines += [f"{name}: {value}" for name, value in answer.headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + answer.body

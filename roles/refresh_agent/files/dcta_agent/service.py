@@ -1,0 +1,274 @@
+# Copyright (c) 2026, the dcta.fleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The agent at work: one task for each lane that renews and delivers, one for each replica that watches it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from dcta_library.accounts.errors import AccountsError
+from dcta_library.accounts.record import Record
+from dcta_library.accounts.store import Store
+from dcta_library.lane_runner import LaneRunner, LaneRunnerError
+from lanes import Lane as Description
+from lanes import admin_password, token_document
+
+from .config import Config
+from .hold import Hold
+from .lane import Lane
+from .program import Sign, patch_tokens, ping
+from .renewals import RenewalError, renewal
+
+log = logging.getLogger(__name__)
+
+# A replica takes a token within milliseconds; one that does not is about to go or to come.
+PATCH_SECONDS = 5.0
+PATCH_PAUSE = 0.2
+# After a failure of the node itself: the lane runner, the disk.
+REPAIR_SECONDS = 5.0
+
+
+class Agent:
+    """Keeps the lanes of a node supplied and says which are good.
+
+    Args:
+        descriptions: the lanes of the node.
+        config: the settings.
+        store: the accounts' records.
+        admin_key: the node's key, from which the admin passwords of the lanes follow.
+        memory: the file that keeps what must survive a restart.
+        runner: starts and stops lanes.
+        renew: runs one renewal.
+        clock: returns seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        descriptions: dict[str, Description],
+        config: Config,
+        store: Store,
+        admin_key: bytes,
+        memory: Path,
+        *,
+        runner: LaneRunner | None = None,
+        renew: Callable[[dict[str, Any], float], Awaitable[dict[str, Any]]] = renewal,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._descriptions = descriptions
+        self._health = config.health
+        self._store = store
+        self._admin_key = admin_key
+        self._memory = memory
+        self._runner = runner or LaneRunner()
+        self._renew = renew
+        self._clock = clock
+        self._wanted = {name: asyncio.Event() for name in descriptions}
+        self._looked_for = {name: asyncio.Event() for name in descriptions}
+        self.lanes = {name: Lane(name, lane.address, lane.ports) for name, lane in descriptions.items()}
+        self._recall()
+        self.hold = Hold(
+            self.lanes.values(),
+            config.hold,
+            on_rejected=self._on_rejected,
+            on_rest=self._on_rest,
+            on_down=self._on_down,
+            clock=clock,
+        )
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for lane in self.lanes.values():
+                tasks.create_task(self._keep(lane))
+                for replica in lane.ports:
+                    tasks.create_task(self._watch(lane, replica))
+
+    # What the hold reports.
+
+    def _on_rejected(self, lane: Lane) -> None:
+        lane.busy = True
+        self._wanted[lane.name].set()
+
+    def _on_rest(self, _lane: Lane) -> None:
+        self._remember()
+
+    def _on_down(self, lane: Lane) -> None:
+        lane.up = dict.fromkeys(lane.ports, False)
+        self._looked_for[lane.name].set()
+
+    # One lane's supply.
+
+    async def _keep(self, lane: Lane) -> None:
+        """Renew when it is due or a 401 asks for it; see to it that the lane runs with the token of the store."""
+        first = True
+        while True:
+            self._wanted[lane.name].clear()
+            lane.busy = True
+            try:
+                # At the start nothing is due that the store does not say: what is good there must run first.
+                if first:
+                    await self._converge(lane)
+                if lane.rejected_at is not None or self._is_due(lane):
+                    await self._renew_lane(lane)
+                if not first or not lane.token:
+                    await self._converge(lane)
+                first = False
+            except (LaneRunnerError, AccountsError, RenewalError, OSError) as error:
+                log.error("%s: %s", lane.name, error.sentence if isinstance(error, AccountsError) else error)
+                lane.next_attempt = self._clock() + REPAIR_SECONDS
+            lane.busy = self._wanted[lane.name].is_set()
+            self.hold.wake()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wanted[lane.name].wait(), self._pause(lane))
+
+    def _is_due(self, lane: Lane) -> bool:
+        return lane.next_attempt is not None and self._clock() >= lane.next_attempt
+
+    def _pause(self, lane: Lane) -> float:
+        """Return for how many seconds nothing has to be done for a lane."""
+        pause = self._health.converge_interval
+        if lane.next_attempt is not None:
+            pause = min(pause, max(0.05, lane.next_attempt - self._clock()))
+        return pause
+
+    async def _renew_lane(self, lane: Lane) -> None:
+        request: dict[str, Any] = {"name": lane.name, "reason": "expiry"}
+        if lane.rejected_at is not None:
+            request |= {"reason": "rejected", "token_fingerprint": lane.token, "tried_at": lane.rejected_at}
+        outcome = await self._renew(request, self._health.renewal_timeout)
+        lane.next_attempt = outcome["next_renewal"]
+        if lane.rejected_at is not None and outcome["usable"] and outcome["token_fingerprint"] == lane.token:
+            # The store says that this token is newer than the try that failed.
+            lane.rejected_at = None
+        if outcome["error_class"]:
+            log.warning("%s: %s %s (%s)", lane.name, outcome["message"], outcome["cure"], outcome["error_class"])
+        elif outcome["action"] != "none":
+            log.info("%s: %s, the new token is good", lane.name, outcome["action"])
+        for warning in outcome["warnings"]:
+            log.warning("%s: %s", lane.name, warning)
+
+    # One lane's processes.
+
+    async def _converge(self, lane: Lane) -> None:
+        """Make the lane run with the token of the store, or not at all where there is none that it may run with."""
+        record = await asyncio.to_thread(self._store.load, lane.name)
+        status = await self._ask("status", lane)
+        if record is None or not _may_run(record, self._clock()):
+            lane.token, lane.expires_at = "", None
+            if status["token"] or any(replica["active"] for replica in status["replicas"].values()):
+                log.warning("%s: stopped, it has no token to run with", lane.name)
+                await self._ask("stop", lane)
+                lane.up = {}
+            return
+        fingerprint, token = record.token_fingerprint or "", record.access_token or ""
+        if not status["token"]:
+            await self._ask("put", lane, token=token)
+        if not all(replica["active"] for replica in status["replicas"].values()):
+            await self._ask("start", lane)
+        if fingerprint != lane.token:
+            await self._deliver(lane, token)
+            lane.token, lane.delivered_at, lane.rejected_at = fingerprint, self._clock(), None
+            self._remember()
+        elif self._is_old(lane, status):
+            log.info("%s: restarted before the program forgets a token file of this age", lane.name)
+            await self._ask("roll", lane)
+        lane.expires_at = record.expires_at
+        if not all(lane.up.get(replica) for replica in lane.ports):
+            await asyncio.gather(*(self._look(lane, replica) for replica in lane.ports))
+
+    async def _deliver(self, lane: Lane, token: str) -> None:
+        """Give a token to both replicas: a crash brings the lane back with it, and a request may go to either."""
+        await self._ask("put", lane, token=token)
+        await asyncio.gather(*(self._deliver_to(lane, replica, token) for replica in lane.ports))
+
+    async def _deliver_to(self, lane: Lane, replica: str, token: str) -> None:
+        description = self._descriptions[lane.name]
+        password = admin_password(self._admin_key, lane.name)
+        document = token_document(description, token)
+        while True:
+            try:
+                if await patch_tokens(lane.address, lane.ports[replica], password, document, PATCH_SECONDS):
+                    return
+                log.warning("%s: replica %s does not take the token, it is restarted with it", lane.name, replica)
+                await self._ask("kill", lane, replica=replica)
+            except (OSError, TimeoutError):
+                # It is not there: it comes back with what was put down, or it hangs and is about to be ended.
+                if not (await self._ask("status", lane))["replicas"][replica]["active"]:
+                    return
+            await asyncio.sleep(PATCH_PAUSE)
+
+    async def _watch(self, lane: Lane, replica: str) -> None:
+        """Ask a replica again and again whether it is there; end it when it takes connections and stays silent."""
+        silent = 0
+        while True:
+            sign = await self._look(lane, replica)
+            silent = silent + 1 if sign is Sign.SILENT else 0
+            if silent >= self._health.ping_failures:
+                silent = 0
+                log.warning("%s: replica %s hangs, it is restarted", lane.name, replica)
+                with contextlib.suppress(LaneRunnerError):
+                    await self._ask("kill", lane, replica=replica)
+            pause = PATCH_PAUSE if sign is Sign.ABSENT and lane.token else self._health.ping_interval
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._looked_for[lane.name].wait(), pause)
+            self._looked_for[lane.name].clear()
+
+    async def _look(self, lane: Lane, replica: str) -> Sign:
+        sign = await ping(lane.address, lane.ports[replica], self._health.ping_timeout)
+        was_up = lane.up.get(replica)
+        lane.up[replica] = sign is Sign.ANSWERS
+        if lane.up[replica] and not was_up:
+            self.hold.wake()
+        return sign
+
+    def _is_old(self, lane: Lane, status: dict[str, Any]) -> bool:
+        oldest = self._descriptions[lane.name].profile.get("max_token_file_age")
+        started = [replica["started_at"] for replica in status["replicas"].values() if replica["started_at"] is not None]
+        return oldest is not None and bool(started) and self._clock() - min(started) > oldest
+
+    async def _ask(self, operation: str, lane: Lane, **arguments: str) -> dict[str, Any]:
+        return await asyncio.to_thread(self._runner.ask, operation, lane.name, **arguments)
+
+    # What survives a restart.
+
+    def _remember(self) -> None:
+        temporary = self._memory.with_suffix(".new")
+        document = {lane.name: lane.remembered() for lane in self.lanes.values()}
+        try:
+            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
+                json.dump(document, file)
+            temporary.replace(self._memory)
+        except OSError as error:
+            log.warning("what was learned cannot be kept over a restart: %s", error.strerror)
+
+    def _recall(self) -> None:
+        try:
+            document = json.loads(self._memory.read_bytes())
+            for name, known in document.items():
+                if name in self.lanes:
+                    lane = self.lanes[name]
+                    lane.token = str(known["token"])
+                    # A clock that was set back must not make a token newer, or a rest longer, than it is.
+                    lane.delivered_at = min(float(known["delivered_at"]), self._clock())
+                    lane.resting_until = min(float(known["resting_until"]), self._clock() + 86400)
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            log.warning("%s cannot be read: the lanes are looked at anew", self._memory)
+
+
+def _may_run(record: Record, now: float) -> bool:
+    """Say whether a lane may run: with a good token, or up while the next one is being fetched."""
+    if record.usable(now):
+        return True
+    # A renewal hands its token to a running program, so only a final verdict stops the lane.
+    return record.access_token is not None and record.state in ("valid", "waiting")
