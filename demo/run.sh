@@ -4,15 +4,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # Deploys to the hosts of the world as an operator would, then asks a node a question.
-# API_REPO and API_COMMIT name another program than the stand-in.
+# API_REPO and API_COMMIT name another program than the stand-in; DEMO_ARGUMENTS are further ones of ansible-playbook.
 
 # shellcheck source=tools/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../tools/lib.sh"
 
 cd "$ROOT"
 settings=()
-[ -z "${API_REPO:-}" ] || settings+=(--extra-vars "api_build_repository=$API_REPO")
+# The stand-in builds with the distribution's Go; other programs need a newer one.
+[ -z "${API_REPO:-}" ] || settings+=(--extra-vars "api_build_repository=$API_REPO golang_source=archive golang_minimum_version=1.20")
 [ -z "${API_COMMIT:-}" ] || settings+=(--extra-vars "api_build_commit=$API_COMMIT")
+# shellcheck disable=SC2206 # words are what is wanted
+settings+=(${DEMO_ARGUMENTS:-})
 
 say "ansible-playbook site.yml -i inventories/demo --vault-password-file .state/vault-password ${settings[*]}"
 ansible-playbook site.yml -i inventories/demo --vault-password-file .state/vault-password "${settings[@]}"

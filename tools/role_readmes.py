@@ -2,7 +2,7 @@
 # Copyright (c) 2026, the dcta.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write every role's README.md from its meta/argument_specs.yml: `role_readmes.py`, or `--check` to see which are stale."""
+"""Write every role's README.md from its argument_specs: `role_readmes.py`, or `--check` to see which are stale."""
 
 from __future__ import annotations
 
@@ -36,25 +36,36 @@ def default_cell(option: Mapping[str, Any]) -> str:
     return "`" + text.replace("|", "\\|") + "`"
 
 
-def rows(options: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def rows(options: Mapping[str, Any], fleet_wide: Mapping[str, str], prefix: str = "") -> Iterator[str]:
     """Yield one table row an option, nested ones after the option that holds them."""
     for name, option in options.items():
         kind = option["type"] + (f" of {option['elements']}" if "elements" in option else "")
         choices = ": " + ", ".join(f"`{choice}`" for choice in option["choices"]) if "choices" in option else ""
-        yield f"| `{prefix}{name}` | {kind}{choices} | {default_cell(option)} | {plain(option['description'])} |"
-        yield from rows(option.get("options", {}), f"{prefix}{name}.")
+        source = f" Taken from `{fleet_wide[name]}`." if name in fleet_wide else ""
+        text = plain(option["description"]) + source
+        yield f"| `{prefix}{name}` | {kind}{choices} | {default_cell(option)} | {text} |"
+        yield from rows(option.get("options", {}), {}, f"{prefix}{name}.")
 
 
 def readme(role: Path) -> str:
     """Return the README of a role."""
     specs = yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"]
     main = specs["main"]
+    defaults = role / "defaults/main.yml"
+    fleet_wide = (
+        dict(re.findall(r"^(\w+): .*\b(dcta_\w+) \|", defaults.read_text(), re.MULTILINE)) if defaults.exists() else {}
+    )
     lines = [f"# dcta.fleet.{role.name}", "", main["short_description"], "", plain(main["description"]), ""]
     for name, spec in specs.items():
         if name != "main":
             lines += [f"Entry point `{name}`: {spec['short_description']} {plain(spec['description'])}", ""]
     if main["options"]:
-        lines += ["| setting | type | default | what it does |", "|---|---|---|---|", *rows(main["options"]), ""]
+        lines += [
+            "| setting | type | default | what it does |",
+            "|---|---|---|---|",
+            *rows(main["options"], fleet_wide),
+            "",
+        ]
     lines += ["This page is made from `meta/argument_specs.yml` by `tools/role_readmes.py`.", ""]
     return "\n".join(lines)
 

@@ -11,9 +11,11 @@ short_description: Decide which node owns which account
 version_added: 0.1.0
 author: the dcta.fleet authors (@dcta)
 description:
-  - Every account has exactly one owner node, chosen by weighted rendezvous hashing of the names. The answer depends on nothing
+  - Every account has exactly one owner node, chosen by weighted rendezvous hashing of the names. The answer depends
+    on nothing
     but the input, so every run and every controller gives the same.
-  - Adding a node moves about 1/n of the accounts, all of them to the new node. Removing a node moves only the accounts it had.
+  - Adding a node moves about 1/n of the accounts, all of them to the new node. Removing a node moves only the
+    accounts it had.
   - An account with the key C(node) stays on that node.
 positional: _input, nodes
 options:
@@ -49,7 +51,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-
 from ansible_collections.dcta.fleet.plugins.module_utils.ownership import assign
 
 

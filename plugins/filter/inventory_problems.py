@@ -11,8 +11,9 @@ short_description: Say what is wrong with the settings of a fleet
 version_added: 0.1.0
 author: the dcta.fleet authors (@dcta)
 description:
-  - Checks what crosses roles - accounts, API keys, certificate pair, listen address, proxy, names of settings - and answers with
-    sentences that name the cure and never hold a secret. The role P(dcta.fleet.preflight#role) refuses a run with them.
+  - Checks what crosses roles - accounts, API keys, certificate pair, listen address, proxy, names of settings - and
+    answers with
+    sentences that name the cure and never hold a secret. The role C(dcta.fleet.preflight) refuses a run with them.
 options:
   _input:
     type: dict
@@ -51,7 +52,9 @@ def inventory_problems(settings: Mapping[str, Any]) -> list[str]:
     if settings["require_api_key"]:
         problems += inventory_rules.api_key_problems(settings["api_keys"])
     if settings["tls"]:
-        problems += inventory_rules.certificate_problems(str(settings["tls_certificate"]), str(settings["tls_private_key"]))
+        problems += inventory_rules.certificate_problems(
+            str(settings["tls_certificate"]), str(settings["tls_private_key"])
+        )
     problems += inventory_rules.listen_problems(str(settings["listen"]))
     if settings["proxy"]:
         problems += inventory_rules.proxy_problems(str(settings["proxy"]), "dcta_proxy")

@@ -11,7 +11,8 @@ short_description: Turn account names into lanes
 version_added: 0.1.0
 author: the dcta.fleet authors (@dcta)
 description:
-  - A lane is what serves one account on its node. Its loopback address follows from the account's name alone, so it never moves.
+  - A lane is what serves one account on its node. Its loopback address follows from the account's name alone, so it
+    never moves.
 options:
   _input:
     type: list

@@ -17,7 +17,8 @@ options:
     type: list
     elements: path
     required: true
-    description: Files and folders on the controller. Only names that end in C(.py), or have no ending, are taken from a folder.
+    description:
+      - Files and folders on the controller. Of a folder only names that end in C(.py), or have no ending, are taken.
 """
 
 EXAMPLES = r"""

@@ -49,7 +49,9 @@ class LaneRunner:
                     line = answers.readline()
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            raise LaneRunnerError(f"the lane runner does not answer ({reason}): see systemctl status dcta-lanes.socket") from None
+            raise LaneRunnerError(
+                f"the lane runner does not answer ({reason}): see systemctl status dcta-lanes.socket"
+            ) from None
         try:
             answer: dict[str, Any] = json.loads(line)
             if answer.pop("ok"):

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the dcta.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which node owns which account: weighted rendezvous hashing, so that a new node takes its share and nothing else moves."""
+"""Which node owns which account: weighted rendezvous hashing, so a new node takes its share and nothing else moves."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ def _score(account: str, node: str, weight: float) -> float:
 def owner(account: Mapping[str, Any], nodes: Sequence[str], weights: Mapping[str, float] | None = None) -> str:
     """Return the node that owns an account.
 
-    The node with the highest score wins. A score depends on one account and one node only, so adding a node moves only what
+    The node with the highest score wins. A score depends on one account and one node only, so adding a node moves
+    only what
     the new node wins, and removing one moves only what it had.
 
     :param account: an entry of ``dcta_accounts``; its ``node``, when set, pins it.
     :param nodes: the names of all nodes of the fleet.
-    :param weights: a node's share relative to the others; 1 when not named. A node of weight 0 gets pinned accounts only.
+    :param weights: a node's share relative to the others; 1 when not named. A node of weight 0 gets pinned accounts
+    only.
     :returns: the name of one node.
     :raises ValueError: when there is no node to choose from.
     """

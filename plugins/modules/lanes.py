@@ -12,7 +12,8 @@ short_description: Bring all lanes of a node into the described state
 version_added: 0.1.0
 author: the dcta.fleet authors (@dcta)
 description:
-  - Starts the lanes of accounts with a usable token, restarts one replica after the other where the release, a setting or the token
+  - Starts the lanes of accounts with a usable token, restarts one replica after the other where the release, a
+    setting or the token
     is another than the one a replica was started with, and stops the lanes of all other accounts.
   - Handles all lanes of the node in one call, because every execution of a module costs a node a quarter of a second.
   - One replica of a lane serves at all times, so no request is lost.
@@ -69,7 +70,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.errors import AccountsError
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.store import Store
 from ansible_collections.dcta.fleet.plugins.module_utils.lane_runner import SOCKET, LaneRunner, LaneRunnerError

@@ -13,7 +13,7 @@ version_added: 0.1.0
 author: the dcta.fleet authors (@dcta)
 description:
   - Every execution of a module costs a node a quarter of a second, so a program of twenty files is written by one.
-  - The files belong to root and all may read them. A file that begins with C(#!) may be executed.
+  - The files belong to root and all may read them.
 attributes:
   check_mode:
     support: full
@@ -62,17 +62,14 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-
-def mode_of(content: str) -> int:
-    """Return the mode of a file."""
-    return 0o755 if content.startswith("#!") else 0o644
+MODE = 0o644
 
 
 def is_as_wanted(path: Path, content: str) -> bool:
     """Say whether a file needs no writing."""
     try:
         status = path.lstat()
-        return path.read_bytes() == content.encode() and (status.st_mode & 0o7777, status.st_uid) == (mode_of(content), 0)
+        return path.read_bytes() == content.encode() and (status.st_mode & 0o7777, status.st_uid) == (MODE, 0)
     except OSError:
         return False
 
@@ -82,7 +79,7 @@ def write(path: Path, content: str) -> None:
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.new")
     temporary.write_bytes(content.encode())
-    temporary.chmod(mode_of(content))
+    temporary.chmod(MODE)
     temporary.replace(path)
 
 

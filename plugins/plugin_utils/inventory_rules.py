@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the dcta.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an inventory must fulfil before a run may change anything. Every rule answers with sentences, never with a value."""
+"""What an inventory must fulfil before a run may change anything. Rules answer with sentences, never with a value."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ import binascii
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
-
 from ansible_collections.dcta.fleet.plugins.module_utils.lane_address import lane_address
+
+CRYPTOGRAPHY_IMPORT_ERROR: Exception | None = None
+try:  # ansible-core brings it along, but a controller may have been put together by hand
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+except ImportError as error:
+    CRYPTOGRAPHY_IMPORT_ERROR = error
 
 ACCOUNT_NAME = re.compile(r"[a-z][a-z0-9-]{0,19}\Z")
 ACCOUNT_KEYS = ("name", "email", "password", "totp_secret", "refresh_token", "access_token", "node", "proxy")
@@ -72,7 +76,11 @@ def proxy_problems(url: str, label: str) -> list[str]:
         complete = parts.scheme in PROXY_SCHEMES and bool(parts.hostname) and parts.port is not None
     except ValueError:
         complete = False
-    return [] if complete else [f"{label} is not a URL with scheme, host and port: write {'|'.join(PROXY_SCHEMES)}://host:port"]
+    return (
+        []
+        if complete
+        else [f"{label} is not a URL with scheme, host and port: write {'|'.join(PROXY_SCHEMES)}://host:port"]
+    )
 
 
 def account_problems(accounts: object, nodes: Sequence[str]) -> list[str]:
@@ -88,22 +96,29 @@ def account_problems(accounts: object, nodes: Sequence[str]) -> list[str]:
     names: list[str] = []
     for position, account in enumerate(accounts, 1):
         if not isinstance(account, Mapping):
-            problems.append(f"entry {position} of dcta_accounts is not an account: write it as name: ..., email: ..., password: ...")
+            problems.append(
+                f"entry {position} of dcta_accounts is not an account: write it as name: ..., email: ..., password: ..."
+            )
             continue
         name = account.get("name")
         if not isinstance(name, str) or not ACCOUNT_NAME.match(name):
             problems.append(
-                f"entry {position} of dcta_accounts has no valid name: a letter, then letters, digits or dashes, lower case, at most 20"
+                f"entry {position} of dcta_accounts has no valid name: a letter, then letters, digits or dashes, "
+                "lower case, at most 20"
             )
             continue
         names.append(name)
         problems.extend(_account_problems(account, f"account {name}", nodes))
-    problems += [f"two accounts are named {name}: give each its own name" for name, n in sorted(Counter(names).items()) if n > 1]
+    problems += [
+        f"two accounts are named {name}: give each its own name" for name, n in sorted(Counter(names).items()) if n > 1
+    ]
     addresses: dict[str, str] = {}
     for name in sorted(set(names)):
         other = addresses.setdefault(lane_address(name), name)
         if other != name:
-            problems.append(f"accounts {other} and {name} would share the address {lane_address(name)}: rename one of them")
+            problems.append(
+                f"accounts {other} and {name} would share the address {lane_address(name)}: rename one of them"
+            )
     return problems
 
 
@@ -119,15 +134,23 @@ def api_key_problems(keys: object) -> list[str]:
     for position, entry in enumerate(keys, 1):
         name = entry.get("name") if isinstance(entry, Mapping) else None
         if not isinstance(name, str) or not API_KEY_NAME.match(name):
-            problems.append(f"entry {position} of dcta_api_keys has no valid name: a letter, then letters, digits, dots or dashes")
+            problems.append(
+                f"entry {position} of dcta_api_keys has no valid name: a letter, then letters, digits, dots or dashes"
+            )
         elif not isinstance(entry.get("key"), str) or not API_KEY.match(entry["key"]):
-            problems.append(f"API key {name} is not at least 32 letters, digits or . _ ~ + / = -: make one with openssl rand -hex 24")
+            problems.append(
+                f"API key {name} is not at least 32 letters, digits or ._~+/=-: make one with openssl rand -hex 24"
+            )
     entries = [entry for entry in keys if isinstance(entry, Mapping)]
     for field, sentence in (("name", "two API keys are named {}"), ("key", "API keys {} are the same key")):
         groups: dict[str, list[str]] = {}
         for entry in entries:
             groups.setdefault(str(entry.get(field)), []).append(str(entry.get("name")))
-        problems += [f"{sentence.format(' and '.join(sorted(set(g))))}: each needs its own" for g in groups.values() if len(g) > 1]
+        problems += [
+            f"{sentence.format(' and '.join(sorted(set(g))))}: each needs its own"
+            for g in groups.values()
+            if len(g) > 1
+        ]
     return problems
 
 
@@ -138,19 +161,23 @@ def certificate_problems(certificate: str, private_key: str, now: datetime | Non
     :param private_key: the private key in PEM, unencrypted.
     :param now: the time to check the validity against.
     """
-    now = now or datetime.now(timezone.utc)
+    if CRYPTOGRAPHY_IMPORT_ERROR is not None:
+        return ["the controller lacks the Python package cryptography: install ansible-core with its dependencies"]
+    now = now or datetime.now(UTC)
     try:
         chain = x509.load_pem_x509_certificates(certificate.encode())
     except ValueError:
-        return ["dcta_tls_certificate holds no certificate in PEM: give the full chain, the server's own certificate first"]
+        return [
+            "dcta_tls_certificate holds no certificate in PEM: give the full chain, the server's own certificate first"
+        ]
     try:
         key = load_pem_private_key(private_key.encode(), password=None)
     except (ValueError, TypeError):
         return ["dcta_tls_private_key holds no unencrypted private key in PEM: put it into the vault"]
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if chain[0].public_key().public_bytes(*form) != key.public_key().public_bytes(*form):
-        return ["dcta_tls_private_key does not belong to the first certificate of dcta_tls_certificate: give the matching pair"]
-    end = getattr(chain[0], "not_valid_after_utc", None) or chain[0].not_valid_after.replace(tzinfo=timezone.utc)
+        return ["dcta_tls_private_key does not belong to dcta_tls_certificate: give the matching pair"]
+    end = getattr(chain[0], "not_valid_after_utc", None) or chain[0].not_valid_after.replace(tzinfo=UTC)
     if end <= now:
         return [f"dcta_tls_certificate expired on {end:%Y-%m-%d}: give a certificate that is valid"]
     return []

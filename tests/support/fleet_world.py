@@ -231,7 +231,9 @@ class World:
         """
         line = shlex.join(["sudo", "env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", *command])
         done = subprocess.run([*self.ssh(host), line], input=stdin, capture_output=True, timeout=300, check=False)
-        assert done.returncode == 0 or not check, f"{command[0]} on {host}: {done.stderr.decode(errors='replace')[-1000:]}"
+        assert done.returncode == 0 or not check, (
+            f"{command[0]} on {host}: {done.stderr.decode(errors='replace')[-1000:]}"
+        )
         return done
 
     def root_text(self, host: str, *command: str, stdin: str = "") -> str:

@@ -74,8 +74,13 @@ def test_a_completion_is_answered(node: Node, world: World) -> None:
 
 def test_a_stream_arrives_piece_by_piece(node: Node, world: World) -> None:
     prompt: list[ChatCompletionMessageParam] = [{"role": "user", "content": "repeat 5 every 0.1: word"}]
-    with world.client(node) as client, client.chat.completions.create(model=MODEL, messages=prompt, stream=True) as stream:
-        pieces = [chunk.choices[0].delta.content for chunk in stream if chunk.choices and chunk.choices[0].delta.content]
+    with (
+        world.client(node) as client,
+        client.chat.completions.create(model=MODEL, messages=prompt, stream=True) as stream,
+    ):
+        pieces = [
+            chunk.choices[0].delta.content for chunk in stream if chunk.choices and chunk.choices[0].delta.content
+        ]
     assert len(pieces) >= 5
     assert [number for number in range(1, 6) if f"word {number}" in "".join(pieces)] == [1, 2, 3, 4, 5]
 
@@ -139,7 +144,10 @@ def test_a_browser_asks_first_without_a_key_and_may_then_read_every_answer(node:
 
 
 def test_the_access_log_names_key_and_account_and_holds_neither_key_nor_address(node: Node, world: World) -> None:
-    answers = [ask(world, node, params={"key": world.api_key}), ask(world, node, headers={"Authorization": "Bearer wrong"})]
+    answers = [
+        ask(world, node, params={"key": world.api_key}),
+        ask(world, node, headers={"Authorization": "Bearer wrong"}),
+    ]
     lines = log_lines(world, node, [answer.headers["X-Request-Id"] for answer in answers])
     served, refused = lines[-2:]
     accounts = world.lanes(node.name)

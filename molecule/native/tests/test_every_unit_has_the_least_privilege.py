@@ -105,7 +105,10 @@ def test_all_comes_back_after_a_boot(world: World, node: Node) -> None:
 def entries(world: World, node: Node, *folders: str) -> list[tuple[str, str, str, str]]:
     """Return mode, owner, group and path of everything in some folders, links left out."""
     command = ["find", *folders, "!", "-type", "l", "-printf", "%m %u %g %p\\n"]
-    return [(m, u, g, p) for m, u, g, p in (line.split(" ", 3) for line in world.root_text(node.name, *command).splitlines())]
+    return [
+        (m, u, g, p)
+        for m, u, g, p in (line.split(" ", 3) for line in world.root_text(node.name, *command).splitlines())
+    ]
 
 
 def test_configuration_belongs_to_root_and_only_root_writes_it(world: World, node: Node) -> None:
@@ -115,7 +118,9 @@ def test_configuration_belongs_to_root_and_only_root_writes_it(world: World, nod
 
 
 def test_secrets_on_disk_belong_to_whoever_needs_them(world: World, node: Node) -> None:
-    modes = {path: (mode, user, group) for mode, user, group, path in entries(world, node, "/etc/dcta", "/var/lib/dcta")}
+    modes = {
+        path: (mode, user, group) for mode, user, group, path in entries(world, node, "/etc/dcta", "/var/lib/dcta")
+    }
     assert modes["/etc/dcta/credentials"] == ("700", "root", "root")
     assert modes["/etc/dcta/gateway"] == ("750", "root", "dcta-gateway")
     assert modes["/var/lib/dcta/tokens"] == ("700", "dcta-agent", "dcta-agent")
@@ -161,7 +166,15 @@ def test_a_lane_reads_its_own_folder_and_nothing_else_that_is_secret(world: Worl
 
     def readable(*paths: str) -> list[str]:
         # In the unit's own view of the files, as its own user.
-        view = ["nsenter", f"--target={process}", "--mount", "setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+        view = [
+            "nsenter",
+            f"--target={process}",
+            "--mount",
+            "setpriv",
+            f"--reuid={user}",
+            f"--regid={user}",
+            "--clear-groups",
+        ]
         done = world.root_run(node.name, *view, "sha256sum", *paths, check=False)
         return [line.split()[1] for line in done.stdout.decode().splitlines()]
 
@@ -176,7 +189,11 @@ def test_a_lane_reads_its_own_folder_and_nothing_else_that_is_secret(world: Worl
         "/etc/shadow",
         *(f"/run/dcta-lanes/{lane}.json" for lane in world.lanes(node.name)),
         *(f"/var/lib/dcta/tokens/{lane}.json" for lane in world.lanes(node.name)),
-        *(f"/var/lib/dcta-api/{lane}-{twin}/{file}" for lane, twin in others for file in ("access_tokens.json", ".env")),
+        *(
+            f"/var/lib/dcta-api/{lane}-{twin}/{file}"
+            for lane, twin in others
+            for file in ("access_tokens.json", ".env")
+        ),
         *(f"/var/lib/private/dcta-api/{lane}-{twin}/.env" for lane, twin in others),
         *(f"/run/credentials/dcta-api-{twin}@{lane}.service/lane" for lane, twin in others),
     ]
@@ -188,7 +205,15 @@ def test_a_lane_reads_its_own_folder_and_nothing_else_that_is_secret(world: Worl
 
 def test_the_gateway_reads_its_key_and_no_account(world: World, node: Node) -> None:
     process = show(world, node, "dcta-gateway.service", "MainPID")
-    view = ["nsenter", f"--target={process}", "--mount", "setpriv", "--reuid=dcta-gateway", "--regid=dcta-gateway", "--clear-groups"]
+    view = [
+        "nsenter",
+        f"--target={process}",
+        "--mount",
+        "setpriv",
+        "--reuid=dcta-gateway",
+        "--regid=dcta-gateway",
+        "--clear-groups",
+    ]
 
     def readable(*paths: str) -> list[str]:
         done = world.root_run(node.name, *view, "sha256sum", *paths, check=False)
@@ -196,7 +221,9 @@ def test_the_gateway_reads_its_key_and_no_account(world: World, node: Node) -> N
 
     assert readable("/etc/dcta/gateway/api_keys.conf") == ["/etc/dcta/gateway/api_keys.conf"]
     lanes = world.lanes(node.name)
-    accounts = [f"/var/lib/dcta/tokens/{lane}.json" for lane in lanes] + [f"/run/dcta-lanes/{lane}.json" for lane in lanes]
+    accounts = [f"/var/lib/dcta/tokens/{lane}.json" for lane in lanes] + [
+        f"/run/dcta-lanes/{lane}.json" for lane in lanes
+    ]
     assert readable("/etc/dcta/credentials/accounts.json", "/etc/dcta/credentials/admin_key", *accounts) == []
 
 
@@ -280,6 +307,18 @@ def test_nobody_gets_more_rights_by_the_collection(world: World, node: Node) -> 
         node.name, "find", "/usr/local/lib/dcta", "/opt/dcta", "/etc/dcta", "-type", "f", "-perm", "/6000"
     )
     assert privileged == ""
-    assert world.root_run(node.name, "grep", "--recursive", "--files-with-matches", "dcta", "/etc/sudoers", "/etc/sudoers.d", check=False).stdout == b""
+    assert (
+        world.root_run(
+            node.name,
+            "grep",
+            "--recursive",
+            "--files-with-matches",
+            "dcta",
+            "/etc/sudoers",
+            "/etc/sudoers.d",
+            check=False,
+        ).stdout
+        == b""
+    )
     for user in ("dcta-agent", "dcta-gateway"):
         assert world.root_text(node.name, "id", "--name", "--groups", user) == user

@@ -61,5 +61,5 @@ def token_document(lane: Lane, token: str) -> Any:
 
 
 def admin_password(key: bytes, lane: str) -> str:
-    """Derive a lane's admin password from the node's own key, so that no two lanes share one and none is stored twice."""
+    """Derive a lane's admin password from the node's own key, so no two lanes share one and none is stored twice."""
     return hmac.new(key.strip(), f"admin password of lane {lane}".encode(), hashlib.sha256).hexdigest()

@@ -60,7 +60,8 @@ class Http1Client:
     def close(self) -> None:
         """Close the connection, if there is one."""
         if self._writer is not None:
-            self._writer.close()
+            # Nothing is waiting to be sent, and a farewell would have to be waited for.
+            self._writer.transport.abort()
         self._reader = self._writer = None
 
     async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -60,7 +60,7 @@ class Http2Connection:
         self._reader = reader
         self._writer = writer
         self._streams: dict[int, _Stream] = {}
-        self._state = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
+        self._state = h2.connection.H2Connection(h2.config.H2Configuration())
         self._state.initiate_connection()
         # Answers shall never wait for us.
         self._state.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: WINDOW})
@@ -126,7 +126,7 @@ class Http2Connection:
         self.open = False
         self._greeted.set()
         self._receiving.cancel()
-        self._writer.close()
+        self._writer.transport.abort()
         self._lose("the connection was closed")
 
     async def _send(self, number: int, stream: _Stream, body: bytes) -> None:
@@ -163,7 +163,7 @@ class Http2Connection:
         self.open = False
         self._greeted.set()
         self._lose("the connection ended inside an answer")
-        self._writer.close()
+        self._writer.transport.abort()
 
     def _take_frames(self, data: bytes) -> bytes:
         """Work on the whole frames (RFC 9113, 4.1) and return the rest."""
@@ -196,7 +196,7 @@ class Http2Connection:
         if stream is None:
             return
         if isinstance(event, h2.events.ResponseReceived):
-            headers = {str(name): str(value) for name, value in event.headers}
+            headers = {name.decode(): value.decode() for name, value in event.headers}
             stream.status = int(headers.pop(":status"))
             stream.headers = headers
         elif isinstance(event, h2.events.DataReceived):

@@ -108,8 +108,7 @@ class Load:
                 for place, client in enumerate(clients):
                     asked = questions(f"g{number}c{place}", stream=place % 2 == 1)
                     tasks.create_task(self._work(client, asked, group.pause))
-        for client in used:
-            client.close()
+        await _close(used)
         self.result.took = time.monotonic() - started
         return self.result
 
@@ -125,8 +124,7 @@ class Load:
             raise ValueError(f"this load has at most {self._requests} requests")
         clients = self._clients(protocol, len(asked))
         await asyncio.gather(*(self._ask(client, each) for client, each in zip(clients, asked, strict=True)))
-        for client in clients:
-            client.close()
+        await _close(clients)
         self.result.took = time.monotonic() - started
         return self.result
 
@@ -167,3 +165,10 @@ class Load:
                 result.fail(f"{question.word}: {fault}")
             else:
                 result.succeed(None if question.pause else time.monotonic() - started)
+
+
+async def _close(clients: Sequence[Http1Client | Http2Client]) -> None:
+    for client in clients:
+        client.close()
+    # The loop closes the sockets in its next turns.
+    await asyncio.sleep(0.02)

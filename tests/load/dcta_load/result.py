@@ -77,7 +77,8 @@ class Result:
         """Return one line, with the reasons of failures below."""
         numbers = ", ".join(f"p{share * 100:g} {self.percentile(share) * 1000:.0f} ms" for share in (0.5, 0.99, 1))
         line = (
-            f"{self.sent} sent ({self.streams} streams), {self.ok} ok, {self.failed} failed, {self.repeated_after_goaway} "
-            f"repeated after GOAWAY, {self.connections} connections, {self.took:.1f} s; {numbers}"
+            f"{self.sent} sent ({self.streams} streams), {self.ok} ok, {self.failed} failed, "
+            f"{self.repeated_after_goaway} repeated after GOAWAY, {self.connections} connections, "
+            f"{self.took:.1f} s; {numbers}"
         )
         return "\n  ".join([line, *self.reasons])

@@ -30,11 +30,16 @@ MEMORY = Path("/var/lib/dcta/agent/lanes.json")
 LISTEN_FD = 3
 
 
-async def work() -> None:
-    """Serve the socket and keep the lanes until SIGTERM."""
-    config = load_config(CONFIG)
+def make_agent() -> Agent:
+    """Put the agent together from what systemd and the role laid down."""
+    if os.environ.get("LISTEN_FDS") != "1":
+        raise ConfigError("the agent has no socket: start it with systemctl start dcta-agent.service")
     admin_key = Path(os.environ["CREDENTIALS_DIRECTORY"], "admin_key").read_bytes()
-    agent = Agent(load_lanes(), config, Store(STORE, OWNER), admin_key, MEMORY)
+    return Agent(load_lanes(), load_config(CONFIG), Store(STORE, OWNER), admin_key, MEMORY)
+
+
+async def work(agent: Agent) -> None:
+    """Serve the socket and keep the lanes until SIGTERM."""
     listener = socket.socket(fileno=LISTEN_FD)
     # Questions wait in the socket until the lanes are known.
     server = await asyncio.start_unix_server(lambda reader, writer: serve(agent.hold, reader, writer), sock=listener)
@@ -60,10 +65,8 @@ def main() -> int:
     try:
         if arguments.check_config:
             load_config(arguments.check_config)
-        elif os.environ.get("LISTEN_FDS") != "1":
-            raise ConfigError("the agent has no socket: start it with systemctl start dcta-agent.service")
         else:
-            asyncio.run(work())
+            asyncio.run(work(make_agent()))
     except (ConfigError, LaneError, AccountsError) as error:
         cure = f" {error.cure}" if isinstance(error, AccountsError) else ""
         print(f"refresh-agent: {error}{cure}", file=sys.stderr)

@@ -115,7 +115,11 @@ class Hold:
                     return self._limit(now)
                 hopes = [at for lane in self._lanes.values() if (at := lane.becomes_good_at(now)) is not None]
                 if now >= deadline or not hopes or min(hopes) > deadline:
-                    return self._limit(now) if self._all_rest(now) else self._refuse("no account of this node can answer now")
+                    return (
+                        self._limit(now)
+                        if self._all_rest(now)
+                        else self._refuse("no account of this node can answer now")
+                    )
                 # A lane that rests becomes good without an event.
                 pause = min([deadline, *(at for at in hopes if at > now)]) - now
                 try:
@@ -130,7 +134,8 @@ class Hold:
         good = [
             lane
             for lane in self._lanes.values()
-            if lane.is_good(now) and (not fresh_only or lane.delivered_at >= question.tried_at or question.status != 401)
+            if lane.is_good(now)
+            and (not fresh_only or lane.delivered_at >= question.tried_at or question.status != 401)
         ]
         if not good:
             return None
@@ -149,9 +154,13 @@ class Hold:
 
     def _refuse(self, reason: str) -> Answer:
         now = self._clock()
-        hopes = [at - now for lane in self._lanes.values() if (at := lane.becomes_good_at(now)) is not None and at > now]
+        hopes = [
+            at - now for lane in self._lanes.values() if (at := lane.becomes_good_at(now)) is not None and at > now
+        ]
         pause = min(hopes, default=self._limits.retry_after_seconds)
-        return _error(503, "server_error", "no_account_available", f"The request was held, but {reason}: try again later.", pause)
+        return _error(
+            503, "server_error", "no_account_available", f"The request was held, but {reason}: try again later.", pause
+        )
 
 
 def _error(status: int, kind: str, code: str, sentence: str, retry_after: float) -> Answer:

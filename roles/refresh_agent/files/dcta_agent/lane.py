@@ -50,7 +50,7 @@ class Lane:
         return any(self.up.values()) and self.has_token(now) and now >= self.resting_until
 
     def becomes_good_at(self, now: float) -> float | None:
-        """Return the earliest time when the lane may be good again; None when only the operator can change something."""
+        """Return the earliest time when the lane may be good again, or None when only the operator can change that."""
         if self.busy:
             return now
         if self.has_token(now):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
@@ -14,7 +15,14 @@ ANSWER_BYTES = 65536
 
 
 async def ask(
-    address: str, port: int, method: str, path: str, headers: dict[str, str], document: Any, timeout: float
+    address: str,
+    port: int,
+    *,
+    method: str,
+    path: str,
+    timeout: float,
+    headers: Mapping[str, str] | None = None,
+    document: Any = None,
 ) -> int:
     """Send one request over a connection of its own and return the status.
 
@@ -32,8 +40,13 @@ async def ask(
         TimeoutError: there was no answer in time.
     """
     body = b"" if document is None else json.dumps(document).encode()
-    lines = [f"{method} {path} HTTP/1.1", f"Host: {address}:{port}", "Connection: close", f"Content-Length: {len(body)}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
+    lines = [
+        f"{method} {path} HTTP/1.1",
+        f"Host: {address}:{port}",
+        "Connection: close",
+        f"Content-Length: {len(body)}",
+    ]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
     if document is not None:
         lines.append("Content-Type: application/json")
     async with asyncio.timeout(timeout):
@@ -62,7 +75,11 @@ class Sign(Enum):
 async def ping(address: str, port: int, timeout: float) -> Sign:
     """Ask a replica whether it is there: it answers, it takes the connection and stays silent, or nobody listens."""
     try:
-        return Sign.ANSWERS if await ask(address, port, "GET", "/ping", {}, None, timeout) == 200 else Sign.SILENT
+        return (
+            Sign.ANSWERS
+            if await ask(address, port, method="GET", path="/ping", timeout=timeout) == 200
+            else Sign.SILENT
+        )
     except TimeoutError:
         return Sign.SILENT
     except OSError:
@@ -77,4 +94,7 @@ async def patch_tokens(address: str, port: int, admin_password: str, tokens: Any
         TimeoutError: there was no answer in time.
     """
     headers = {"Authorization": admin_password}
-    return await ask(address, port, "PATCH", "/admin/tokens", headers, tokens, timeout) == 200
+    status = await ask(
+        address, port, method="PATCH", path="/admin/tokens", headers=headers, document=tokens, timeout=timeout
+    )
+    return status == 200

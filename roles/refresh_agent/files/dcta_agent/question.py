@@ -59,7 +59,8 @@ class Question:
             answered=_number(_last(headers.get("x-upstream-header-time", ""))) is not None,
             tried_at=asked_at - (seconds or 0.0),
             retry_after=_number(headers.get("x-retry-after", "")),
-            turn=1 + sum(address.strip().startswith("unix:") for address in _passes(headers.get("x-upstream-addr", ""))),
+            turn=1
+            + sum(address.strip().startswith("unix:") for address in _passes(headers.get("x-upstream-addr", ""))),
         )
 
 

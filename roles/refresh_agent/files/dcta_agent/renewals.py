@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the dcta.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Renewals in a process of their own: the provider's pages are read outside of the agent, and its memory stays small."""
+"""Renewals in a process of their own: the provider's pages are read outside of the agent, whose memory stays small."""
 
 from __future__ import annotations
 

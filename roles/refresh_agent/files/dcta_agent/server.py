@@ -53,6 +53,10 @@ async def _read_headers(reader: asyncio.StreamReader) -> dict[str, str]:
 
 
 def _render(answer: Answer) -> bytes:
-    lines = [f"HTTP/1.1 {answer.status} {REASONS[answer.status]}", "Connection: close", f"Content-Length: {len(answer.body)}"]
+    lines = [
+        f"HTTP/1.1 {answer.status} {REASONS[answer.status]}",
+        "Connection: close",
+        f"Content-Length: {len(answer.body)}",
+    ]
     lines += [f"{name}: {value}" for name, value in answer.headers.items()]
     return "\r\n".join([*lines, "", ""]).encode() + answer.body

@@ -232,7 +232,9 @@ class Agent:
 
     def _is_old(self, lane: Lane, status: dict[str, Any]) -> bool:
         oldest = self._descriptions[lane.name].profile.get("max_token_file_age")
-        started = [replica["started_at"] for replica in status["replicas"].values() if replica["started_at"] is not None]
+        started = [
+            replica["started_at"] for replica in status["replicas"].values() if replica["started_at"] is not None
+        ]
         return oldest is not None and bool(started) and self._clock() - min(started) > oldest
 
     async def _ask(self, operation: str, lane: Lane, **arguments: str) -> dict[str, Any]:
@@ -244,7 +246,9 @@ class Agent:
         temporary = self._memory.with_suffix(".new")
         document = {lane.name: lane.remembered() for lane in self.lanes.values()}
         try:
-            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
+            with os.fdopen(
+                os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w"
+            ) as file:
                 json.dump(document, file)
             temporary.replace(self._memory)
         except OSError as error:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import pytest
-
 from ansible_collections.dcta.fleet.plugins.module_utils.ownership import assign, owner
 
 ACCOUNTS = [{"name": f"account-{number}"} for number in range(1000)]

@@ -5,19 +5,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from ansible_collections.dcta.fleet.plugins.plugin_utils import inventory_rules as rules
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from ansible_collections.dcta.fleet.plugins.plugin_utils import inventory_rules as rules
-
 SECRET = "Correct-Horse-Battery-Staple-0123456789"
-NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 GOOD = {"name": "alice", "email": "alice@example.org", "password": SECRET}
 
 
@@ -35,9 +34,7 @@ def pair(days: int = 30) -> tuple[str, str]:
         .not_valid_after(NOW + timedelta(days=days))
         .sign(key, hashes.SHA256())
     )
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return certificate.public_bytes(serialization.Encoding.PEM).decode(), pem.decode()
 
 
@@ -119,7 +116,9 @@ def test_broken_certificate_pairs_are_told_apart() -> None:
     assert "expired on 2025" in rules.certificate_problems(*pair(days=-10), now=NOW)[0]
 
 
-@pytest.mark.parametrize("listen", ["8443", "localhost:8443", "0.0.0.0:0", "0.0.0.0:70000", "0.0.0.0:8443; evil", ":::8443", ""])
+@pytest.mark.parametrize(
+    "listen", ["8443", "localhost:8443", "0.0.0.0:0", "0.0.0.0:70000", "0.0.0.0:8443; evil", ":::8443", ""]
+)
 def test_a_listen_address_that_nginx_could_not_use_is_refused(listen: str) -> None:
     assert len(rules.listen_problems(listen)) == 1
 
@@ -130,7 +129,9 @@ def test_a_listen_address_of_either_family_passes(listen: str) -> None:
 
 
 def test_a_misspelt_setting_is_refused_and_a_renamed_one_gets_its_new_name() -> None:
-    problems = rules.setting_problems(["dcta_proxi", "dcta_old", "dcta_proxy"], ["dcta_proxy"], {"dcta_old": "dcta_proxy"})
+    problems = rules.setting_problems(
+        ["dcta_proxi", "dcta_old", "dcta_proxy"], ["dcta_proxy"], {"dcta_old": "dcta_proxy"}
+    )
     assert problems == [
         "the setting dcta_old does not exist: it is called dcta_proxy now",
         "the setting dcta_proxi does not exist: the settings are dcta_proxy",
