@@ -66,7 +66,7 @@ types: tools ## mypy, strict
 .PHONY: unit
 unit: tools ## Unit and contract tests
 	@tools/go.sh
-	$(STEP) pytest pytest
+	$(STEP) pytest pytest --numprocesses=2
 
 .PHONY: changelog
 changelog: tools ## The changelog's fragments

@@ -53,7 +53,9 @@ def readme(role: Path) -> str:
     main = specs["main"]
     defaults = role / "defaults/main.yml"
     fleet_wide = (
-        dict(re.findall(r"^(\w+): .*\b(dcta_\w+) \|", defaults.read_text(), re.MULTILINE)) if defaults.exists() else {}
+        dict(re.findall(r"^(\w+): .*\b(dcta_\w+)(?: \||',)", defaults.read_text(), re.MULTILINE))
+        if defaults.exists()
+        else {}
     )
     lines = [f"# dcta.fleet.{role.name}", "", main["short_description"], "", plain(main["description"]), ""]
     for name, spec in specs.items():

@@ -56,6 +56,6 @@ class LaneRunner:
             answer: dict[str, Any] = json.loads(line)
             if answer.pop("ok"):
                 return answer
-        except (ValueError, LookupError, AttributeError):
+        except (ValueError, LookupError, AttributeError, TypeError):
             raise LaneRunnerError("the lane runner broke off its answer: see journalctl -u 'dcta-lanes@*'") from None
         raise LaneRunnerError(str(answer.get("error")))

@@ -13,7 +13,8 @@ version_added: 0.1.0
 author: the dcta.fleet authors (@dcta)
 description:
   - Every execution of a module costs a node a quarter of a second, so a program of twenty files is written by one.
-  - The files belong to root and all may read them.
+  - The files belong to root and all may read them. Python modules are compiled at once, because the services that use
+    them may not write there.
 attributes:
   check_mode:
     support: full
@@ -58,18 +59,20 @@ removed:
   elements: str
 """
 
+import py_compile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
 MODE = 0o644
+OWNER = 0
 
 
 def is_as_wanted(path: Path, content: str) -> bool:
     """Say whether a file needs no writing."""
     try:
         status = path.lstat()
-        return path.read_bytes() == content.encode() and (status.st_mode & 0o7777, status.st_uid) == (MODE, 0)
+        return path.read_bytes() == content.encode() and (status.st_mode & 0o7777, status.st_uid) == (MODE, OWNER)
     except OSError:
         return False
 
@@ -81,6 +84,8 @@ def write(path: Path, content: str) -> None:
     temporary.write_bytes(content.encode())
     temporary.chmod(MODE)
     temporary.replace(path)
+    if path.suffix == ".py":
+        py_compile.compile(str(path), quiet=2)
 
 
 def main() -> None:
@@ -96,8 +101,8 @@ def main() -> None:
     top = Path(module.params["path"])
     files: dict[Path, str] = {top / name: content for name, content in module.params["files"].items()}
     written = [path for path, content in files.items() if not is_as_wanted(path, content)]
-    present = [path for name in module.params["only"] for path in (top / name).rglob("*") if path.is_file()]
-    removed = [path for path in present if path not in files]
+    present = [path for name in module.params["only"] for path in (top / name).rglob("*")]
+    removed = [path for path in present if path.is_file() and path not in files and path.suffix != ".pyc"]
     try:
         if not module.check_mode:
             for path in written:

@@ -90,6 +90,8 @@ def account_problems(accounts: object, nodes: Sequence[str]) -> list[str]:
     :param nodes: all hosts of the group dcta_nodes.
     :returns: one sentence a problem; accounts are named by name or position.
     """
+    if isinstance(accounts, Mapping) and "undefined" in accounts:
+        return [f"dcta_accounts cannot be read, because {accounts['undefined']}: define it in the vault"]
     if not isinstance(accounts, Sequence) or isinstance(accounts, str) or not accounts:
         return ["dcta_accounts is not a list with at least one account: define it in the vault"]
     problems: list[str] = []
@@ -128,6 +130,8 @@ def api_key_problems(keys: object) -> list[str]:
     :param keys: the value of the variable.
     :returns: one sentence a problem; keys are named by name or position.
     """
+    if isinstance(keys, Mapping) and "undefined" in keys:
+        return [f"dcta_api_keys cannot be read, because {keys['undefined']}: define it in the vault"]
     if not isinstance(keys, Sequence) or isinstance(keys, str) or not keys:
         return ["dcta_api_keys holds no key: define at least one in the vault, or set dcta_require_api_key to false"]
     problems = []

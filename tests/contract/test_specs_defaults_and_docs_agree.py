@@ -29,7 +29,8 @@ def _options(role: str) -> dict[str, Any]:
 
 def _without_fleet_wide(value: Any) -> Any:
     """Return what a default is where the operator did not set the fleet-wide setting that it reads."""
-    match = re.fullmatch(r"\{\{ dcta_\w+ \| default\((.*)\) \}\}", value) if isinstance(value, str) else None
+    pattern = r"\{\{ (?:dcta_\w+ \| default\(|lookup\('dcta\.fleet\.resolved', 'dcta_\w+', default=)(.*)\) \}\}"
+    match = re.fullmatch(pattern, value) if isinstance(value, str) else None
     return yaml.safe_load(match[1]) if match else value
 
 

@@ -175,7 +175,7 @@ class World:
             The exit status and all that was printed.
         """
         command = ["ansible", "--inventory", "inventories/demo", "--become", pattern, "--module-name", name]
-        return self._run([*command, "--args", json.dumps(arguments or {})], None)
+        return self._run([*command, *(["--args", json.dumps(arguments)] if arguments else [])], None)
 
     def _run(self, command: list[str], environment: Mapping[str, str] | None) -> Run:
         done = subprocess.run(
@@ -201,16 +201,26 @@ class World:
     def connected(self) -> Iterator[None]:
         """Keep one connection to each host, so that a command costs no handshake."""
         hosts = [*self.nodes, *self.inventory["demo_provider"]["hosts"]]
-        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        for host in hosts:
+
+        def connection(host: str, *options: str, check: bool) -> None:
             *command, name = self.ssh(host)
-            subprocess.run([*command, "-f", "-N", "-M", name], check=True, timeout=60, **quiet)
+            # Not captured: the connection in the background would keep a pipe open.
+            subprocess.run(
+                [*command, *options, name],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                timeout=60,
+                check=check,
+            )
+
+        for host in hosts:
+            connection(host, "-f", "-N", "-M", check=True)
         try:
             yield
         finally:
             for host in hosts:
-                *command, name = self.ssh(host)
-                subprocess.run([*command, "-O", "exit", name], check=False, timeout=60, **quiet)
+                connection(host, "-O", "exit", check=False)
 
     def root_run(
         self, host: str, *command: str, stdin: bytes = b"", check: bool = True
@@ -267,7 +277,7 @@ class World:
 
     @property
     def trust(self) -> ssl.SSLContext:
-        """A fresh TLS context that trusts the demo's authority alone; clients change the protocols of the one they get."""
+        """A fresh TLS context that trusts the demo's authority alone; a client changes the one that it gets."""
         return ssl.create_default_context(cafile=str(self.state / "ca/ca.crt"))
 
     def browser(self, *, http2: bool = False) -> httpx.Client:
@@ -275,14 +285,16 @@ class World:
         return httpx.Client(verify=self.trust, http2=http2, trust_env=False, timeout=ANSWER_SECONDS)
 
     @contextmanager
-    def client(self, node: Node, key: str | None = None) -> Iterator[openai.OpenAI]:
+    def client(self, node: Node, *, key: str = "", base_url: str = "") -> Iterator[openai.OpenAI]:
         """Open a client of OpenAI that never tries twice.
 
         Args:
             node: the node to ask.
             key: another API key than the first of the vault.
+            base_url: another base URL than the node's.
         """
+        browser = openai.DefaultHttpxClient(verify=self.trust, trust_env=False, timeout=ANSWER_SECONDS)
         with openai.OpenAI(
-            base_url=node.url, api_key=key or self.api_key, max_retries=0, http_client=self.browser()
+            base_url=base_url or node.url, api_key=key or self.api_key, max_retries=0, http_client=browser
         ) as client:
             yield client

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Find secrets where none may be: in output, logs, process lists, files, facts.
 
-A scan knows its secrets by name and answers with names only, so that neither it nor a failed assertion becomes the leak.
+A scan knows its secrets by name and answers with names only, so that neither it nor a failed assertion becomes a leak.
 """
 
 from __future__ import annotations

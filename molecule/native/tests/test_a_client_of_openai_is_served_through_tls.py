@@ -91,17 +91,15 @@ def test_the_models_are_listed(node: Node, world: World) -> None:
 
 
 def test_a_wrong_key_is_an_authentication_error(node: Node, world: World) -> None:
-    with world.client(node, "x" * 48) as client, pytest.raises(openai.AuthenticationError) as caught:
+    with world.client(node, key="x" * 48) as client, pytest.raises(openai.AuthenticationError) as caught:
         client.chat.completions.create(model=MODEL, messages=QUESTION)
     assert caught.value.code == "invalid_api_key"
     assert_error(ask(world, node, headers={"Authorization": f"Bearer {'x' * 48}"}), 401)
 
 
 def test_an_unknown_path_is_a_not_found_error(node: Node, world: World) -> None:
-    client = openai.OpenAI(
-        base_url=node.url.removesuffix("/v1"), api_key=world.api_key, max_retries=0, http_client=world.browser()
-    )
-    with client, pytest.raises(openai.NotFoundError) as caught:
+    root = node.url.removesuffix("/v1")
+    with world.client(node, base_url=root) as client, pytest.raises(openai.NotFoundError) as caught:
         client.chat.completions.create(model=MODEL, messages=QUESTION)
     assert caught.value.code == "unknown_url"
     assert_error(ask(world, node, url=node.url.replace("/v1", "/nowhere")), 404)
@@ -145,7 +143,7 @@ def test_a_browser_asks_first_without_a_key_and_may_then_read_every_answer(node:
 
 def test_the_access_log_names_key_and_account_and_holds_neither_key_nor_address(node: Node, world: World) -> None:
     answers = [
-        ask(world, node, params={"key": world.api_key}),
+        ask(world, node),
         ask(world, node, headers={"Authorization": "Bearer wrong"}),
     ]
     lines = log_lines(world, node, [answer.headers["X-Request-Id"] for answer in answers])

@@ -37,6 +37,18 @@ except TimeoutError:
     pass
 """
 
+# Asks the lane runner how a lane is.
+ASK = """
+import json, socket, sys
+connection = socket.socket(socket.AF_UNIX)
+try:
+    connection.connect("/run/dcta-lanes.sock")
+    connection.sendall(json.dumps({"operation": "status", "lane": sys.argv[1]}).encode() + b"\\n")
+    print(connection.makefile().readline())
+except OSError as error:
+    print(type(error).__name__)
+"""
+
 
 def units(world: World, node: Node) -> list[str]:
     """Return all services of the collection on a node; of a template without an instance one that does not run."""
@@ -269,7 +281,8 @@ def test_other_local_users_cannot_answer_in_place_of_a_stopped_replica(
         # Listens as nobody in the background, then connects as root.
         script = (
             f'runuser -u nobody -- python3 -c "$0" {address} {port} > "$2" & '
-            f'while ! grep -q listening "$2"; do sleep 0.05; done; python3 -c "$1" {address} {port}; kill %1; wait; rm "$2"'
+            f'while ! grep -q listening "$2"; do sleep 0.05; done; python3 -c "$1" {address} {port}; '
+            'kill %1; wait; rm "$2"'
         )
         file = world.root_text(node.name, "mktemp")
         return world.root_text(node.name, "bash", "-mc", script, ANSWER, CONNECT, file)
@@ -287,19 +300,10 @@ def test_other_local_users_cannot_answer_in_place_of_a_stopped_replica(
 
 
 def test_other_local_users_cannot_ask_the_lane_runner(world: World, node: Node, lane: tuple[str, str]) -> None:
-    ask = """
-import socket
-connection = socket.socket(socket.AF_UNIX)
-try:
-    connection.connect("/run/dcta-lanes.sock")
-    connection.sendall(b'{"operation": "status", "lane": "%s"}\\n')
-    print(connection.makefile().readline())
-except OSError as error:
-    print(type(error).__name__)
-""" % lane[0]
-    allowed: dict[str, Any] = json.loads(world.root_text(node.name, "python3", "-c", ask))
+    name = lane[0]
+    allowed: dict[str, Any] = json.loads(world.root_text(node.name, "python3", "-c", ASK, name))
     assert allowed["ok"]
-    assert as_nobody(world, node, ask) == "PermissionError"
+    assert as_nobody(world, node, ASK, name) == "PermissionError"
 
 
 def test_nobody_gets_more_rights_by_the_collection(world: World, node: Node) -> None:

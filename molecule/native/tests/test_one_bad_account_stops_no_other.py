@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the dcta.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One account that cannot log in stops no other; a run fails only where no account is left, and says why; and then all is well."""
+"""One account that cannot log in stops no other; a run fails only where no account is left, and then it says why."""
 
 from __future__ import annotations
 
@@ -83,7 +83,9 @@ def test_a_refused_password_stops_one_lane_and_no_run(provider: World, crowded: 
     assert set(run.changed) == {crowded}
     assert states(world, crowded) == {bad: ("inactive", "inactive")} | dict.fromkeys(good, ALIVE)
     with world.client(world.nodes[crowded]) as client:
-        answer = client.chat.completions.create(model="gpt-3.5-turbo", messages=[{"role": "user", "content": "Say hello"}])
+        answer = client.chat.completions.create(
+            model="gpt-3.5-turbo", messages=[{"role": "user", "content": "Say hello"}]
+        )
     assert answer.choices[0].message.content
 
 

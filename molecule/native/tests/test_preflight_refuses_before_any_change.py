@@ -27,7 +27,8 @@ OLD_CORE = "ansible-core>=2.14,<2.15"
 OLD_CORE_PYTHON = (3, 11)
 FREE_PORT = 9443
 FAILURE = re.compile(r"fatal: \[(\S+)\]: FAILED! => (\{.*\})")
-WATCHED = ["/etc/dcta", "/etc/systemd/system", "/opt/dcta", "/usr/local/lib/dcta", "/var/lib/dcta", "/var/lib/dpkg/status"]
+# What only a run changes; the services of a node write elsewhere.
+WATCHED = ["/etc/dcta", "/etc/systemd/system", "/opt/dcta", "/usr/local/lib/dcta", "/var/lib/dpkg/status"]
 PLANTED = "planted-password-of-this-test"
 
 
@@ -45,16 +46,30 @@ def foreign_key(_world: World) -> dict[str, Any]:
 
 REFUSALS: dict[str, tuple[Callable[[World], dict[str, Any]], str]] = {
     "key-of-another-certificate": (foreign_key, "dcta_tls_private_key does not belong to .*: give the matching pair"),
-    "no-certificate": (lambda _world: {"dcta_tls_certificate": "none"}, "dcta_tls_certificate holds no certificate .*: give the"),
+    "no-certificate": (
+        lambda _world: {"dcta_tls_certificate": "none"},
+        "dcta_tls_certificate holds no certificate .*: give the",
+    ),
     "undefined-vault-value": (
         lambda _world: {"dcta_accounts": [account(), account(name="bob", password="{{ vault_bob_password }}")]},
-        "dcta_accounts .*vault_bob_password.*: define it in the vault",
+        "dcta_accounts cannot be read, because 'vault_bob_password' is undefined: define it in the vault",
+    ),
+    "undefined-api-key": (
+        lambda _world: {"dcta_api_keys": [{"name": "web", "key": "{{ vault_web_key }}"}]},
+        "dcta_api_keys cannot be read, because 'vault_web_key' is undefined: define it in the vault",
+    ),
+    "undefined-private-key": (
+        lambda _world: {"dcta_tls_private_key": "{{ vault_private_key }}"},
+        "dcta_tls_private_key holds no unencrypted private key in PEM: put it into the vault",
     ),
     "empty-vault-value": (
         lambda _world: {"dcta_accounts": [account(password="")]},
         "account alice has an empty password: give its value in the vault",
     ),
-    "no-api-keys": (lambda _world: {"dcta_api_keys": []}, "dcta_api_keys holds no key: define at least one in the vault"),
+    "no-api-keys": (
+        lambda _world: {"dcta_api_keys": []},
+        "dcta_api_keys holds no key: define at least one in the vault",
+    ),
     "unknown-account-key": (
         lambda _world: {"dcta_accounts": [account(pasword=PLANTED)]},
         "account alice has the unknown key pasword: the keys are",
@@ -120,7 +135,7 @@ def test_settings_that_cannot_work_are_refused(
 def test_a_port_that_somebody_else_uses_is_refused(world: World) -> None:
     name = world.first.name
     unit = "port-taken-by-a-test"
-    command = ["python3", "-m", "http.server", "--bind", "0.0.0.0", str(FREE_PORT)]
+    command = ["python3", "-m", "http.server", str(FREE_PORT)]
     world.root_run(name, "systemd-run", "--quiet", "--collect", f"--unit={unit}", *command)
     try:
         waiting = f"until ss --listening --tcp --numeric | grep --quiet :{FREE_PORT}; do sleep 0.1; done"
@@ -146,15 +161,21 @@ def old_ansible(world: World) -> Path:
         if python is None:
             pytest.skip(f"{OLD_CORE} needs Python 3.11 or older, here is only {platform.python_version()}")
         subprocess.run([python, "-m", "venv", str(folder)], check=True, timeout=300)
-        install = [str(folder / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", OLD_CORE]
+        install = [
+            str(folder / "bin/python"),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            OLD_CORE,
+        ]
         subprocess.run(install, check=True, timeout=300)
     return program
 
 
 @pytest.mark.usefixtures("_unchanged")
 def test_an_ansible_that_is_too_old_is_refused(world: World, old_ansible: Path) -> None:
-    run = world.playbook(
-        "site.yml", program=str(old_ansible), environment={"ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
-    )
+    run = world.playbook("site.yml", program=str(old_ansible), environment={"ANSIBLE_CALLBACK_RESULT_FORMAT": "json"})
     sentence = r"ansible-core 2\.14\.\d+ is too old, 2\.17 or newer is needed: install it .* pipx install ansible-core"
     assert_refused(world, run, sentence, [world.first.name])

@@ -612,7 +612,7 @@ class _Attempt:
 
     def _concerns_us(self, rejection: _Rejection, now: float) -> bool:
         record = self.record
-        if record.access_token is None or record.rejected or record.state in _HALTED:
+        if record.access_token is None or record.rejected:
             return False
         if rejection.fingerprint not in {None, record.token_fingerprint}:
             return False
@@ -626,7 +626,7 @@ class _Attempt:
         record = replace(record, rejected_token=record.token_fingerprint)
         fresh = record.issued_at is not None and now - record.issued_at <= limits.rejection_fresh
         level = record.escalation if fresh else 0
-        if situation.kind == "access_token":
+        if situation.kind == "access_token" or record.state in _HALTED:
             self.record = record
         elif level >= 2 or (level == 1 and situation.kind != "password"):
             self.record = _halted(record, TokenRejected(), situation)

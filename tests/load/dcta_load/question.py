@@ -81,20 +81,15 @@ class Question:
         if not self.known:
             return NO_SUCH_PAGE
         if not self.stream:
+            message = {"role": "assistant", "content": "".join(self.pieces)}
             return _json(
                 {
                     "id": ANSWER_ID,
                     "object": "chat.completion",
                     "created": 0,
                     "model": ANSWER_MODEL,
-                    "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
-                    "choices": [
-                        {
-                            "index": 0,
-                            "message": {"role": "assistant", "content": "".join(self.pieces)},
-                            "finish_reason": None,
-                        }
-                    ],
+                    "usage": {"completion_tokens": 0, "prompt_tokens": 0, "total_tokens": 0},
+                    "choices": [_sorted({"index": 0, "message": _sorted(message), "finish_reason": None})],
                 }
             )
         first, *others = self.pieces
@@ -160,14 +155,18 @@ def _event(delta: Mapping[str, str], finish: str | None = None) -> bytes:
         "object": "chat.completion.chunk",
         "created": 0,
         "model": ANSWER_MODEL,
-        "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
+        "choices": [_sorted({"index": 0, "delta": delta, "finish_reason": finish})],
     }
     return b"data: " + _json(chunk) + b"\n\n"
 
 
-def _json(value: Any) -> bytes:
-    """Write JSON as Go's encoding/json does it for maps."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+def _json(document: Mapping[str, Any]) -> bytes:
+    """Write JSON as Go's encoding/json does it: maps are sorted, and only the delta of an event is none there."""
+    return json.dumps(_sorted(document), separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _sorted(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(sorted(mapping.items()))
 
 
 def _code(body: bytes) -> str:

@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import traceback
 from pathlib import Path
 
 from dcta_library.accounts.errors import AccountsError
@@ -28,6 +29,8 @@ OWNER = "dcta-agent"
 MEMORY = Path("/var/lib/dcta/agent/lanes.json")
 # sd_listen_fds(3): the first socket that systemd passes.
 LISTEN_FD = 3
+# asyncio sets the backlog of a socket anew, also of one that systemd made.
+BACKLOG = 1024
 
 
 def make_agent() -> Agent:
@@ -41,19 +44,20 @@ def make_agent() -> Agent:
 async def work(agent: Agent) -> None:
     """Serve the socket and keep the lanes until SIGTERM."""
     listener = socket.socket(fileno=LISTEN_FD)
-    # Questions wait in the socket until the lanes are known.
-    server = await asyncio.start_unix_server(lambda reader, writer: serve(agent.hold, reader, writer), sock=listener)
+    # Questions are held until the lanes are known.
+    await asyncio.start_unix_server(
+        lambda reader, writer: serve(agent.hold, reader, writer), sock=listener, backlog=BACKLOG
+    )
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with server:
-        lanes = asyncio.create_task(agent.run())
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({lanes, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if lanes.done():
-            await lanes
-        lanes.cancel()
-    # Held requests are asked again: the gateway has the socket several times. Waiting for them would only delay that.
-    os._exit(0)
+    lanes = asyncio.create_task(agent.run())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({lanes, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if lanes.done():
+        traceback.print_exception(lanes.exception())
+    # Held requests are asked again: the gateway has the socket several times. To wait for them would only delay that,
+    # and an orderly end of the loop would end the renewals under way.
+    os._exit(1 if lanes.done() else 0)
 
 
 def main() -> int:

@@ -31,14 +31,14 @@ class HealthLimits:
         ping_timeout: seconds that an answer may take.
         ping_failures: failed looks in a row after which a running replica is ended and started again.
         converge_interval: seconds between two looks at which lanes run.
-        renewal_timeout: seconds after which a renewal is given up.
+        renewal_timeout: seconds after which a renewal is given up; above what it may wait for its turn to log in.
     """
 
     ping_interval: float = 2.0
     ping_timeout: float = 2.0
     ping_failures: int = 3
     converge_interval: float = 30.0
-    renewal_timeout: float = 300.0
+    renewal_timeout: float = 1800.0
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,9 @@ def load_config(path: Path) -> Config:
     unknown = sorted(set(document) - {item.name for item in fields(Config)})
     if unknown:
         raise ConfigError(f"{path} has the unknown setting {', '.join(unknown)}: run the playbook deploy again")
+    for name in ("provider", "limits"):
+        if not isinstance(document.get(name, {}), dict):
+            raise ConfigError(f"{name} is not a mapping of settings: write it as name: value")
     try:
         Provider.from_mapping(document.get("provider", {}))
         Limits.from_mapping(document.get("limits", {}))

@@ -17,8 +17,10 @@ from .question import Question
 
 # nginx allows ten internal redirects, two for each turn; one more turn would end in an HTML page of its own.
 TURNS_MAX = 4
-# Lanes that were good on sight have all failed this request by then: only one with a newer token will do.
+# Lanes that were good on sight have failed this request by then: one with a newer token is worth a wait.
 TURNS_ON_SIGHT = 2
+# Whatever a lane's answer asks for, it rests a little and not for good.
+REST_SECONDS_MIN, REST_SECONDS_MAX = 1.0, 86400.0
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Hold:
         self._on_down = on_down
         self._clock = clock
         self._changed = asyncio.Event()
+        self._choices = 0
         self.waiting = 0
 
     def wake(self) -> None:
@@ -83,35 +86,49 @@ class Hold:
 
     def learn(self, question: Question) -> None:
         """Take from a question what it says of the lane that was tried."""
-        lane = self._lanes.get(question.address.rpartition(":")[0])
-        if lane is None:
-            return
-        # The token may have been replaced while the answer was on its way.
-        newer = question.tried_at <= lane.delivered_at
-        if question.status == 401 and not newer and lane.rejected_at is None:
-            lane.rejected_at = question.tried_at
-            self._on_rejected(lane)
-        elif question.status == 429:
+        tried = [
+            lane for address in question.addresses if (lane := self._lanes.get(address.rpartition(":")[0])) is not None
+        ]
+        if question.status == 502 and not question.answered:
+            # The gateway comes only when nobody listened at any of the addresses that it tried.
+            for lane in tried:
+                self._on_down(lane)
+        elif tried and question.status == 401:
+            lane = tried[-1]
+            # A clock that was set back must not make a token newer than it is.
+            lane.delivered_at = min(lane.delivered_at, self._clock())
+            # The token may have been replaced while the answer was on its way.
+            if lane.token and question.tried_at > lane.delivered_at and lane.rejected_at is None:
+                lane.rejected_at = question.tried_at
+                self._on_rejected(lane)
+        elif tried and question.status == 429:
+            lane = tried[-1]
             pause = self._limits.rest_seconds if question.retry_after is None else question.retry_after
+            pause = min(max(pause, REST_SECONDS_MIN), REST_SECONDS_MAX)
             lane.resting_until = max(lane.resting_until, question.tried_at + pause)
             self._on_rest(lane)
-        elif question.status == 502 and not question.answered:
-            self._on_down(lane)
 
     async def answer(self, question: Question) -> Answer:
         """Answer one question, now or when a lane has become good."""
         self.learn(question)
+        if question.answered and question.status not in (401, 429):
+            # It is done, whatever came of it: once more could be twice.
+            return _error(
+                502, "server_error", "bad_gateway", "The program could not reach ChatGPT: try again later.", 1.0
+            )
         if question.turn > TURNS_MAX:
-            return self._refuse("every account that was tried refused the request")
+            now = self._clock()
+            return self._limit(now) if self._all_rest(now) else self._refuse("every account that was tried refused it")
         deadline = self._clock() + self._limits.hold_seconds
         self.waiting += 1
         try:
             while True:
                 changed, now = self._changed, self._clock()
-                chosen = self._choose(question, now)
+                awaited = self._is_one_awaited(now, deadline)
+                chosen = self._choose(question, now, awaited)
                 if chosen is not None:
                     return Answer(200, {"X-Accel-Redirect": "@retry", "X-Lane": f"lane_{chosen.name}"})
-                if question.status == 429 and self._all_rest(now):
+                if question.status == 429 and not awaited and self._all_rest(now):
                     return self._limit(now)
                 hopes = [at for lane in self._lanes.values() if (at := lane.becomes_good_at(now)) is not None]
                 if now >= deadline or not hopes or min(hopes) > deadline:
@@ -129,19 +146,22 @@ class Hold:
         finally:
             self.waiting -= 1
 
-    def _choose(self, question: Question, now: float) -> Lane | None:
-        fresh_only = question.turn > TURNS_ON_SIGHT
-        good = [
-            lane
-            for lane in self._lanes.values()
-            if lane.is_good(now)
-            and (not fresh_only or lane.delivered_at >= question.tried_at or question.status != 401)
-        ]
+    def _choose(self, question: Question, now: float, awaited: bool) -> Lane | None:
+        good = [lane for lane in self._lanes.values() if lane.is_good(now)]
+        if question.status == 401 and question.turn > TURNS_ON_SIGHT:
+            fresh = [lane for lane in good if lane.delivered_at >= question.tried_at]
+            good = fresh if fresh or awaited else good
         if not good:
             return None
         lane = min(good, key=lambda lane: lane.chosen)
-        lane.chosen += 1
+        self._choices += 1
+        lane.chosen = self._choices
         return lane
+
+    def _is_one_awaited(self, now: float, deadline: float) -> bool:
+        """Say whether a lane without a good token may have one in time."""
+        hopes = [lane.becomes_good_at(now) for lane in self._lanes.values() if not lane.has_token(now)]
+        return any(at is not None and at <= deadline for at in hopes)
 
     def _all_rest(self, now: float) -> bool:
         able = [lane for lane in self._lanes.values() if lane.has_token(now)]

@@ -24,8 +24,9 @@ class Lane:
         resting_until: the service answered 429: no request before then.
         up: whether its replicas answer, by name.
         next_attempt: when a renewal is due next; None when only the operator can change something.
-        busy: a renewal or delivery is under way.
-        chosen: counts how often the lane was named, so that held requests spread.
+        attempt_for: the token's fingerprint and the account's state that this time was told for.
+        busy: a renewal or delivery is under way, or tried again soon.
+        chosen: the number of the choice that named the lane last, so that held requests spread.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Lane:
     resting_until: float = 0.0
     up: dict[str, bool] = field(default_factory=dict)
     next_attempt: float | None = 0.0
+    attempt_for: tuple[str, str] = ("", "")
     busy: bool = True
     chosen: int = 0
 
@@ -51,10 +53,10 @@ class Lane:
 
     def becomes_good_at(self, now: float) -> float | None:
         """Return the earliest time when the lane may be good again, or None when only the operator can change that."""
-        if self.busy:
-            return now
         if self.has_token(now):
             return max(now, self.resting_until)
+        if self.busy:
+            return now
         return None if self.next_attempt is None else max(now, self.next_attempt)
 
     def remembered(self) -> dict[str, Any]:

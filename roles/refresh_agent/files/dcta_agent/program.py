@@ -56,6 +56,8 @@ async def ask(
             await writer.drain()
             status_line = await reader.readline()
             await reader.read(ANSWER_BYTES)
+        except ValueError:  # a line without an end
+            raise ConnectionError("the answer is not HTTP") from None
         finally:
             writer.close()
     parts = status_line.split()

@@ -19,7 +19,7 @@ class Question:
 
     Attributes:
         request_id: names the request in both logs.
-        address: where the last try went, "" when it went nowhere.
+        addresses: where the tries of the last pass went, the last one last.
         status: its status; 502 also when nobody listened.
         answered: whether the lane itself gave that status.
         tried_at: when the last try began, in seconds since the epoch.
@@ -28,7 +28,7 @@ class Question:
     """
 
     request_id: str
-    address: str
+    addresses: tuple[str, ...]
     status: int
     answered: bool
     tried_at: float
@@ -46,7 +46,7 @@ class Question:
         Returns:
             The question; a value that cannot be read counts as not known.
         """
-        addresses = SEPARATOR.split(headers.get("x-upstream-addr", ""))
+        passes = [one.strip() for one in headers.get("x-upstream-addr", "").split(" : ")]
         asked_at = _number(headers.get("x-now", ""))
         # A question that is asked again after the agent died still says when it was asked first.
         asked_at = now if asked_at is None else min(asked_at, now)
@@ -54,18 +54,13 @@ class Question:
         status = _number(_last(headers.get("x-upstream-status", "")))
         return cls(
             request_id=headers.get("x-request-id", ""),
-            address=addresses[-1].strip(),
+            addresses=tuple(address.strip() for address in passes[-1].split(", ")),
             status=int(status) if status is not None else 502,
             answered=_number(_last(headers.get("x-upstream-header-time", ""))) is not None,
             tried_at=asked_at - (seconds or 0.0),
             retry_after=_number(headers.get("x-retry-after", "")),
-            turn=1
-            + sum(address.strip().startswith("unix:") for address in _passes(headers.get("x-upstream-addr", ""))),
+            turn=1 + sum(one.startswith("unix:") for one in passes),
         )
-
-
-def _passes(value: str) -> list[str]:
-    return value.split(" : ")
 
 
 def _last(value: str) -> str:

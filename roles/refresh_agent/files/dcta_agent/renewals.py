@@ -31,9 +31,15 @@ async def renewal(request: dict[str, Any], timeout: float) -> dict[str, Any]:
     Raises:
         RenewalError: the process did not come to an outcome.
     """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, str(PROGRAM), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, str(PROGRAM), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        )
+    except OSError as error:
+        raise RenewalError(
+            f"no renewal can be started ({error.strerror}): look at the node's memory and processes"
+        ) from None
+    # Not ended with the agent: its refresh token may be spent already, and only it will learn the next one.
     try:
         async with asyncio.timeout(timeout):
             output, _ = await process.communicate(json.dumps(request).encode())
@@ -41,9 +47,6 @@ async def renewal(request: dict[str, Any], timeout: float) -> dict[str, Any]:
         process.kill()
         await process.wait()
         raise RenewalError(f"the renewal took more than {timeout:.0f} s") from None
-    except asyncio.CancelledError:
-        process.kill()
-        raise
     try:
         outcome = json.loads(output)
     except ValueError:

@@ -13,7 +13,7 @@ from .hold import Answer, Hold
 from .question import Question
 
 HEADERS_MAX = 200
-REASONS = {200: "OK", 429: "Too Many Requests", 503: "Service Unavailable"}
+REASONS = {200: "OK", 429: "Too Many Requests", 502: "Bad Gateway", 503: "Service Unavailable"}
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,11 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import os
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from lanes import Lane as Description
 from lanes import admin_password, token_document
 
 from .config import Config
-from .hold import Hold
+from .hold import REST_SECONDS_MAX, Hold
 from .lane import Lane
 from .program import Sign, patch_tokens, ping
 from .renewals import RenewalError, renewal
@@ -35,6 +37,10 @@ PATCH_SECONDS = 5.0
 PATCH_PAUSE = 0.2
 # After a failure of the node itself: the lane runner, the disk.
 REPAIR_SECONDS = 5.0
+# Whatever a provider's tokens say of their lifetime, renewals of one account keep this distance.
+RENEWAL_GAP = 1.0
+# Each is a process of 20 MB, and all accounts may be rejected at once.
+RENEWALS_SIDE_BY_SIDE = 4
 
 
 class Agent:
@@ -71,6 +77,7 @@ class Agent:
         self._runner = runner or LaneRunner()
         self._renew = renew
         self._clock = clock
+        self._turns = asyncio.Semaphore(RENEWALS_SIDE_BY_SIDE)
         self._wanted = {name: asyncio.Event() for name in descriptions}
         self._looked_for = {name: asyncio.Event() for name in descriptions}
         self.lanes = {name: Lane(name, lane.address, lane.ports) for name, lane in descriptions.items()}
@@ -86,16 +93,20 @@ class Agent:
 
     async def run(self) -> None:
         """Work until cancelled."""
+        # The lane runner may take minutes over one lane, and no other lane may wait for that.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(3 * len(self.lanes) + 1))
         async with asyncio.TaskGroup() as tasks:
             for lane in self.lanes.values():
                 tasks.create_task(self._keep(lane))
                 for replica in lane.ports:
                     tasks.create_task(self._watch(lane, replica))
+            # A node without accounts has an agent all the same.
+            await asyncio.Event().wait()
 
     # What the hold reports.
 
     def _on_rejected(self, lane: Lane) -> None:
-        lane.busy = True
+        lane.busy, lane.next_attempt = True, 0.0
         self._wanted[lane.name].set()
 
     def _on_rest(self, _lane: Lane) -> None:
@@ -114,21 +125,21 @@ class Agent:
             self._wanted[lane.name].clear()
             lane.busy = True
             try:
-                # At the start nothing is due that the store does not say: what is good there must run first.
-                if first:
+                # What is good in the store runs before anything is renewed.
+                if first or not self._is_due(lane):
+                    first = False
                     await self._converge(lane)
-                if lane.rejected_at is not None or self._is_due(lane):
+                if self._is_due(lane):
                     await self._renew_lane(lane)
-                if not first or not lane.token:
                     await self._converge(lane)
-                first = False
-            except (LaneRunnerError, AccountsError, RenewalError, OSError) as error:
+                pause, lane.busy = self._pause(lane), self._wanted[lane.name].is_set()
+            except (LaneRunnerError, AccountsError, OSError) as error:
+                # It stays busy: it may be good as soon as the node itself is.
                 log.error("%s: %s", lane.name, error.sentence if isinstance(error, AccountsError) else error)
-                lane.next_attempt = self._clock() + REPAIR_SECONDS
-            lane.busy = self._wanted[lane.name].is_set()
+                pause = REPAIR_SECONDS
             self.hold.wake()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wanted[lane.name].wait(), self._pause(lane))
+                await asyncio.wait_for(self._wanted[lane.name].wait(), pause)
 
     def _is_due(self, lane: Lane) -> bool:
         return lane.next_attempt is not None and self._clock() >= lane.next_attempt
@@ -141,14 +152,24 @@ class Agent:
         return pause
 
     async def _renew_lane(self, lane: Lane) -> None:
+        rejected_at = lane.rejected_at
         request: dict[str, Any] = {"name": lane.name, "reason": "expiry"}
-        if lane.rejected_at is not None:
-            request |= {"reason": "rejected", "token_fingerprint": lane.token, "tried_at": lane.rejected_at}
-        outcome = await self._renew(request, self._health.renewal_timeout)
-        lane.next_attempt = outcome["next_renewal"]
-        if lane.rejected_at is not None and outcome["usable"] and outcome["token_fingerprint"] == lane.token:
-            # The store says that this token is newer than the try that failed.
-            lane.rejected_at = None
+        if rejected_at is not None:
+            request |= {"reason": "rejected", "token_fingerprint": lane.token, "tried_at": rejected_at}
+        try:
+            async with self._turns:
+                outcome = await self._renew(request, self._health.renewal_timeout)
+        except RenewalError as error:
+            log.error("%s: %s", lane.name, error)
+            lane.next_attempt = self._clock() + REPAIR_SECONDS
+            return
+        lane.attempt_for = (outcome["token_fingerprint"] or "", outcome["state"])
+        next_attempt: float | None = outcome["next_renewal"]
+        if rejected_at is not None and outcome["usable"] and outcome["token_fingerprint"] == lane.token:
+            # This 401 came too soon after another to count: until it does, only asking again helps.
+            next_attempt = min(next_attempt or math.inf, self._clock() + REPAIR_SECONDS)
+        if lane.rejected_at == rejected_at:  # else a 401 came meanwhile, and is looked at next
+            lane.next_attempt = None if next_attempt is None else max(next_attempt, self._clock() + RENEWAL_GAP)
         if outcome["error_class"]:
             log.warning("%s: %s %s (%s)", lane.name, outcome["message"], outcome["cure"], outcome["error_class"])
         elif outcome["action"] != "none":
@@ -162,48 +183,71 @@ class Agent:
         """Make the lane run with the token of the store, or not at all where there is none that it may run with."""
         record = await asyncio.to_thread(self._store.load, lane.name)
         status = await self._ask("status", lane)
-        if record is None or not _may_run(record, self._clock()):
-            lane.token, lane.expires_at = "", None
-            if status["token"] or any(replica["active"] for replica in status["replicas"].values()):
+        active = [replica["active"] for replica in status["replicas"].values()]
+        if record is not None and (record.token_fingerprint or "", record.state) != lane.attempt_for:
+            # Somebody else changed the account: when it is due now, only a renewal can tell.
+            soon = self._clock() + REPAIR_SECONDS
+            lane.next_attempt = soon if lane.next_attempt is None else min(lane.next_attempt, soon)
+        if record is None or not _may_run(record, self._clock(), running=any(active)):
+            lane.token, lane.expires_at, lane.up = "", None, {}
+            if status["token"] or any(active):
                 log.warning("%s: stopped, it has no token to run with", lane.name)
                 await self._ask("stop", lane)
-                lane.up = {}
             return
-        fingerprint, token = record.token_fingerprint or "", record.access_token or ""
-        if not status["token"]:
-            await self._ask("put", lane, token=token)
-        if not all(replica["active"] for replica in status["replicas"].values()):
+        await self._supply(lane, record, str(status["token"]))
+        if not all(active):
             await self._ask("start", lane)
-        if fingerprint != lane.token:
-            await self._deliver(lane, token)
-            lane.token, lane.delivered_at, lane.rejected_at = fingerprint, self._clock(), None
-            self._remember()
         elif self._is_old(lane, status):
             log.info("%s: restarted before the program forgets a token file of this age", lane.name)
             await self._ask("roll", lane)
-        lane.expires_at = record.expires_at
         if not all(lane.up.get(replica) for replica in lane.ports):
             await asyncio.gather(*(self._look(lane, replica) for replica in lane.ports))
 
-    async def _deliver(self, lane: Lane, token: str) -> None:
-        """Give a token to both replicas: a crash brings the lane back with it, and a request may go to either."""
-        await self._ask("put", lane, token=token)
-        await asyncio.gather(*(self._deliver_to(lane, replica, token) for replica in lane.ports))
+    async def _supply(self, lane: Lane, record: Record, present: str) -> None:
+        """Bring the token of the store to where the lane starts with it, and to both replicas."""
+        fingerprint, token = record.token_fingerprint or "", record.access_token or ""
+        laid_down = present.startswith(fingerprint)
+        if not laid_down:
+            # First, because a crash brings the lane back with it.
+            await self._ask("put", lane, token=token)
+        if not laid_down or fingerprint != lane.token:
+            await self._deliver(lane, token)
+            lane.token, lane.delivered_at, lane.rejected_at = fingerprint, self._clock(), None
+            self._remember()
+        elif lane.rejected_at is not None and (record.issued_at or 0.0) > lane.rejected_at:
+            # The provider issued the same token anew.
+            lane.rejected_at = None
+        if record.rejected and lane.rejected_at is None:
+            lane.rejected_at = self._clock()
+        lane.expires_at = record.expires_at
+        self.hold.wake()
 
-    async def _deliver_to(self, lane: Lane, replica: str, token: str) -> None:
+    async def _deliver(self, lane: Lane, token: str) -> None:
+        """Give a token to both replicas, because a request may go to either."""
+        # No failure ends this before both have: a late delivery could bring an older token back.
+        results = await asyncio.gather(
+            *(self._deliver_to(lane, replica, token) for replica in lane.ports), return_exceptions=True
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        if not all(results):
+            log.warning("%s: does not take the token while it runs, it is restarted with it", lane.name)
+            await self._ask("roll", lane)
+
+    async def _deliver_to(self, lane: Lane, replica: str, token: str) -> bool:
+        """Hand a replica a token, or see that it starts with it; return False when it refuses."""
         description = self._descriptions[lane.name]
         password = admin_password(self._admin_key, lane.name)
         document = token_document(description, token)
         while True:
             try:
-                if await patch_tokens(lane.address, lane.ports[replica], password, document, PATCH_SECONDS):
-                    return
-                log.warning("%s: replica %s does not take the token, it is restarted with it", lane.name, replica)
-                await self._ask("kill", lane, replica=replica)
+                return await patch_tokens(lane.address, lane.ports[replica], password, document, PATCH_SECONDS)
             except (OSError, TimeoutError):
-                # It is not there: it comes back with what was put down, or it hangs and is about to be ended.
-                if not (await self._ask("status", lane))["replicas"][replica]["active"]:
-                    return
+                # It is starting, perhaps still with the token before, or it hangs and is about to be ended.
+                status = (await self._ask("status", lane))["replicas"][replica]
+                if not status["active"] and not status["starting"]:
+                    return True
             await asyncio.sleep(PATCH_PAUSE)
 
     async def _watch(self, lane: Lane, replica: str) -> None:
@@ -263,16 +307,16 @@ class Agent:
                     lane.token = str(known["token"])
                     # A clock that was set back must not make a token newer, or a rest longer, than it is.
                     lane.delivered_at = min(float(known["delivered_at"]), self._clock())
-                    lane.resting_until = min(float(known["resting_until"]), self._clock() + 86400)
+                    lane.resting_until = min(float(known["resting_until"]), self._clock() + REST_SECONDS_MAX)
         except FileNotFoundError:
             return
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             log.warning("%s cannot be read: the lanes are looked at anew", self._memory)
 
 
-def _may_run(record: Record, now: float) -> bool:
+def _may_run(record: Record, now: float, *, running: bool) -> bool:
     """Say whether a lane may run: with a good token, or up while the next one is being fetched."""
     if record.usable(now):
         return True
     # A renewal hands its token to a running program, so only a final verdict stops the lane.
-    return record.access_token is not None and record.state in ("valid", "waiting")
+    return running and record.access_token is not None and record.state in ("valid", "waiting")

@@ -43,6 +43,7 @@ def pair(days: int = 30) -> tuple[str, str]:
     [
         ([], "not a list with at least one account"),
         ("alice", "not a list with at least one account"),
+        ({"undefined": "'vault_password' is undefined"}, "because 'vault_password' is undefined"),
         (["alice"], "entry 1 of dcta_accounts is not an account"),
         ([{**GOOD, "name": "Alice"}], "no valid name"),
         ([{**GOOD, "name": "a" * 21}], "no valid name"),

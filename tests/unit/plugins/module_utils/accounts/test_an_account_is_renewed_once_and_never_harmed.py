@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.credentials import Credentials, token_fingerprint
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.errors import ConfigurationError, NetworkError
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.policy import Limits
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.record import State
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.renewal import Renewer, foresee
 from identity_fake import (
     EMAIL,
@@ -365,6 +367,19 @@ def test_one_refresh_then_one_login_then_quarantine(world: World) -> None:
     assert (outcome.error_class, outcome.usable) == ("token_rejected", False)
     world.clock.now += 86_400
     assert world.renew().action == "none"
+
+
+@pytest.mark.parametrize("state", ["quarantined", "needs_operator"])
+def test_a_halted_account_whose_token_is_rejected_serves_no_more_and_is_not_tried(world: World, state: State) -> None:
+    world.renew()
+    record = world.store.load("alice")
+    assert record is not None
+    world.store.save(replace(record, state=state))
+    refreshes = world.provider.refreshes
+    world.clock.now += 40
+    outcome = world.renew(reason="rejected")
+    assert (outcome.action, outcome.state, outcome.usable, outcome.next_renewal) == ("none", state, False, None)
+    assert world.provider.refreshes == refreshes
 
 
 def test_rejections_within_the_debounce_time_count_once(world: World) -> None:

@@ -1,0 +1,5 @@
+from hold_scenes import Scenes
+
+
+def test_nothing(scenes: Scenes) -> None:
+    pass
