@@ -17,6 +17,8 @@ export MOLECULE_GLOB := molecule/*/molecule.yml
 export DCTA_STARTED := $(shell date +%s)
 
 STEP := @tools/step.sh
+# Programs of a node have names without an ending, which linters would pass over.
+PROGRAMS = $(addprefix roles/api/files/,lane-exec lanes-runner) $(addprefix roles/refresh_agent/files/,renew-account refresh-agent)
 PLAYBOOKS = site.yml $(wildcard playbooks/*.yml)
 
 .PHONY: help
@@ -54,14 +56,18 @@ lint: tools ## yamllint, shellcheck, ruff, ansible-lint
 	$(STEP) yamllint yamllint --strict .
 	$(STEP) shellcheck sh -c "git ls-files --cached --others --exclude-standard '*.sh' .ci/run demo/world/image/container-init | \
 	  xargs shellcheck --external-sources"
-	$(STEP) "ruff check" ruff check --quiet .
-	$(STEP) "ruff format" ruff format --quiet --check .
+	$(STEP) "ruff check" ruff check --quiet . $(PROGRAMS)
+	$(STEP) "ruff format" ruff format --quiet --check . $(PROGRAMS)
 	$(STEP) ansible-lint ansible-lint --offline --strict
 
 .PHONY: types
 types: tools ## mypy, strict
 	$(STEP) "mypy plugins" mypy --package ansible_collections.dcta.fleet.plugins
-	$(STEP) "mypy demo, tests, tools" mypy demo molecule tests tools
+	@mkdir -p $(STATE)/node/dcta_library && touch $(STATE)/node/dcta_library/__init__.py
+	@ln -sfn $(addprefix $(CURDIR)/plugins/module_utils/,accounts http_session.py lane_runner.py) $(STATE)/node/dcta_library/
+	$(STEP) "mypy roles, demo, tests, tools" env MYPYPATH=$(STATE)/node mypy roles/refresh_agent/files/dcta_agent \
+	  roles/api/files/lanes.py demo molecule tests tools
+	$(STEP) "mypy programs" sh -ec 'for file in $(PROGRAMS); do MYPYPATH=$(STATE)/node mypy --scripts-are-modules "$$file"; done'
 
 .PHONY: unit
 unit: tools ## Unit and contract tests

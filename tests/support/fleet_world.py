@@ -56,7 +56,7 @@ class Run:
     @property
     def changed(self) -> dict[str, int]:
         """How many tasks changed something, by host."""
-        return {host: int(changed) for host, changed, _, _ in RECAP.findall(self.text)}
+        return {host: int(changed) for host, changed, _ignored, _ignored in RECAP.findall(self.text)}
 
     @property
     def tail(self) -> str:

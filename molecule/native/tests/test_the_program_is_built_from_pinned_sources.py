@@ -81,7 +81,6 @@ def workshop(world: World, archive: Path, tmp_path: Path) -> Iterator[Workshop]:
     mirror.mkdir()
     os.link(archive, mirror / archive.name)
     settings = {
-        "build_node": node,
         "build_golang": True,
         "golang_source": "archive",
         "golang_version": GO,
@@ -111,7 +110,7 @@ def assert_nothing_is_left(world: World, workshop: Workshop) -> None:
 
 def test_an_archive_with_another_checksum_is_not_installed(workshop: Workshop, world: World) -> None:
     wrong = dict.fromkeys(ARCHITECTURES.values(), "0" * 64)
-    run = world.playbook(BUILD, settings={**workshop.settings, "golang_checksums": wrong})
+    run = world.playbook(BUILD, "--limit", workshop.node, settings={**workshop.settings, "golang_checksums": wrong})
     assert run.status != 0
     assert "The checksum for" in run.text, run.tail
     assert world.root_text(workshop.node, "find", FOLDER, "-type", "f", "!", "-name", "ca-bundle.pem") == ""
@@ -122,7 +121,12 @@ def test_a_repository_on_a_host_with_another_key_is_not_cloned(
 ) -> None:
     stranger = ed25519.Ed25519PrivateKey.generate().public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
     pinned = f"git.dcta.test {stranger.decode()}"
-    run = world.playbook(BUILD, settings={**workshop.settings, "build_golang": False, "api_build_known_hosts": pinned})
+    run = world.playbook(
+        BUILD,
+        "--limit",
+        workshop.node,
+        settings={**workshop.settings, "build_golang": False, "api_build_known_hosts": pinned},
+    )
     assert run.status != 0
     assert "Host key verification failed" in run.text, run.tail
     assert list(tmp_path.glob("releases/*/*")) == []
@@ -130,7 +134,7 @@ def test_a_repository_on_a_host_with_another_key_is_not_cloned(
 
 
 def test_go_from_the_archive_builds_what_the_deploy_key_opens(workshop: Workshop, world: World, tmp_path: Path) -> None:
-    run = world.playbook(BUILD, "-vvv", "--diff", settings=workshop.settings)
+    run = world.playbook(BUILD, "--limit", workshop.node, "-vvv", "--diff", settings=workshop.settings)
     assert run.status == 0, run.tail
     version = world.root_text(workshop.node, f"{FOLDER}/{GO}/go/bin/go", "version")
     assert version.startswith(f"go version go{GO} ")
@@ -142,5 +146,5 @@ def test_go_from_the_archive_builds_what_the_deploy_key_opens(workshop: Workshop
     scan.plant(key_lines(workshop.settings["api_build_deploy_key"], "deploy key"))
     found = scan.found_in(run.text.encode())
     assert found == set()
-    settled = world.playbook(BUILD, settings=workshop.settings)
+    settled = world.playbook(BUILD, "--limit", workshop.node, settings=workshop.settings)
     assert (settled.status, settled.changed) == (0, {workshop.node: 0}), settled.tail

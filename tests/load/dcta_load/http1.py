@@ -85,12 +85,12 @@ class Http1Client:
 
 async def _read(reader: asyncio.StreamReader) -> Answer:
     try:
-        version, _, rest = (await _line(reader)).partition(" ")
+        version, _ignored, rest = (await _line(reader)).partition(" ")
         if not version.startswith("HTTP/1.") or not rest[:3].isdigit():
             raise BrokenAnswer("the status line is none")
         headers: dict[str, str] = {}
         while line := await _line(reader):
-            name, _, value = line.partition(":")
+            name, _ignored, value = line.partition(":")
             headers[name.strip().lower()] = value.strip()
         if headers.get("transfer-encoding", "").lower() == "chunked":
             body = await _chunks(reader)

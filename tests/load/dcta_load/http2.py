@@ -251,7 +251,7 @@ class Http2Client:
         ]
         if self._target.key:
             headers.append(("authorization", f"Bearer {self._target.key}"))
-        for _ in range(REPETITIONS_MAX + 1):
+        for _ignored in range(REPETITIONS_MAX + 1):
             connection = await self._connection()
             try:
                 return await connection.ask(headers, body)

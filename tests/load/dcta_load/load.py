@@ -131,7 +131,7 @@ class Load:
     def _clients(self, protocol: Protocol, count: int) -> Sequence[Http1Client | Http2Client]:
         if protocol == "h2":
             return [Http2Client(self._target, self._opened, self._repeated)] * count
-        return [Http1Client(self._target, self._opened) for _ in range(count)]
+        return [Http1Client(self._target, self._opened) for _ignored in range(count)]
 
     def _opened(self) -> None:
         self.result.connections += 1

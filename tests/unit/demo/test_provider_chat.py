@@ -130,7 +130,7 @@ def test_three_hundred_streams_at_once_are_answered_side_by_side(standins: Stand
         connector = aiohttp.TCPConnector(limit=300)
         headers = {"Authorization": f"Bearer {token}"}
         async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
-            return await asyncio.gather(*(one(session) for _ in range(300)))
+            return await asyncio.gather(*(one(session) for _ignored in range(300)))
 
     start = time.monotonic()
     assert all(asyncio.run(many()))

@@ -135,7 +135,7 @@ def test_a_held_renewal_waits_for_its_release_and_others_do_not(standins: StandI
 def test_a_held_renewal_whose_client_left_never_happened(standins: StandIns) -> None:
     tokens = _issue(standins)
     standins.control("/hold")
-    host, _, port = standins.issuer.removeprefix("http://").partition(":")
+    host, _ignored, port = standins.issuer.removeprefix("http://").partition(":")
     client = http.client.HTTPConnection(host, int(port))
     body = f"grant_type=refresh_token&client_id={CLIENT_ID}&refresh_token={tokens['refresh_token']}"
     client.request("POST", "/oauth/token", body, {"Content-Type": "application/x-www-form-urlencoded"})

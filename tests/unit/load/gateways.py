@@ -151,7 +151,7 @@ def arrived(target: str, body: bytes) -> dict[str, str]:
 def asked(request: dict[str, Any]) -> Question:
     """Understand a request as the stand-in back end does."""
     prompt = request["messages"][-1]["content"]
-    count, _, word = prompt.removeprefix("repeat ").partition(": ")
+    count, _ignored, word = prompt.removeprefix("repeat ").partition(": ")
     if word:
         return Question(word, stream=request["stream"], count=int(count.split()[0]))
     return Question(prompt, stream=request["stream"])

@@ -42,7 +42,7 @@ async def renewal(request: dict[str, Any], timeout: float) -> dict[str, Any]:
     # Not ended with the agent: its refresh token may be spent already, and only it will learn the next one.
     try:
         async with asyncio.timeout(timeout):
-            output, _ = await process.communicate(json.dumps(request).encode())
+            output, _ignored = await process.communicate(json.dumps(request).encode())
     except TimeoutError:
         process.kill()
         await process.wait()

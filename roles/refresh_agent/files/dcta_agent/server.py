@@ -41,7 +41,7 @@ async def serve(hold: Hold, reader: asyncio.StreamReader, writer: asyncio.Stream
 async def _read_headers(reader: asyncio.StreamReader) -> dict[str, str]:
     await reader.readline()
     headers: dict[str, str] = {}
-    for _ in range(HEADERS_MAX):
+    for _ignored in range(HEADERS_MAX):
         line = await reader.readline()
         if line in (b"\r\n", b"\n"):
             return headers

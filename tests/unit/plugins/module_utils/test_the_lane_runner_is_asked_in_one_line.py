@@ -56,7 +56,7 @@ def test_a_request_is_one_line_and_so_is_its_answer(answered: Any) -> None:
     ],
 )
 def test_whatever_it_answers_is_one_sentence_without_the_token(answered: Any, answer: bytes, words: str) -> None:
-    runner, _ = answered(answer)
+    runner, _ignored = answered(answer)
     with pytest.raises(LaneRunnerError, match=words) as caught:
         runner.ask("put", "alice", token=TOKEN)
     assert TOKEN not in str(caught.value)

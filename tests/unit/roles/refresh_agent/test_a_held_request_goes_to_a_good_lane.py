@@ -116,7 +116,7 @@ def while_it_waits(world: World, question: Question, act: Callable[[asyncio.Task
 
 def test_a_401_goes_to_another_lane_at_once_and_starts_one_renewal() -> None:
     world = World()
-    answers = [at_once(world, world.tried("alice", 401)) for _ in range(10)]
+    answers = [at_once(world, world.tried("alice", 401)) for _ignored in range(10)]
     assert {named(answer) for answer in answers} == {"bob", "carol"}
     assert world.rejected == ["alice"]
 
@@ -146,18 +146,18 @@ def test_a_clock_that_was_set_back_makes_no_token_immune() -> None:
 
 def test_held_requests_spread_over_the_good_lanes() -> None:
     world = World()
-    counts = Counter(named(at_once(world, world.tried("alice", 401))) for _ in range(100))
+    counts = Counter(named(at_once(world, world.tried("alice", 401))) for _ignored in range(100))
     assert counts == {"bob": 50, "carol": 50}
 
 
 def test_a_lane_that_comes_back_gets_its_share_and_not_all_that_it_missed() -> None:
     world = World()
-    for _ in range(100):
+    for _ignored in range(100):
         at_once(world, world.tried("alice", 401))
     world.deliver("alice")
     world.now += 10
     old = world.tried("alice", 401, tried_at=START - 500)
-    assert Counter(named(at_once(world, old)) for _ in range(30)) == {"alice": 10, "bob": 10, "carol": 10}
+    assert Counter(named(at_once(world, old)) for _ignored in range(30)) == {"alice": 10, "bob": 10, "carol": 10}
 
 
 def test_a_lane_whose_token_ran_out_is_not_named() -> None:
@@ -204,7 +204,7 @@ def test_all_that_wait_wake_together() -> None:
     world = World(("alice",))
 
     async def run() -> list[Answer]:
-        tasks = [asyncio.create_task(world.hold.answer(world.tried("alice", 401))) for _ in range(1000)]
+        tasks = [asyncio.create_task(world.hold.answer(world.tried("alice", 401))) for _ignored in range(1000)]
         await asyncio.sleep(0.01)
         assert world.hold.waiting == 1000
         world.deliver("alice")
@@ -218,7 +218,7 @@ def test_a_wake_that_brings_no_good_lane_holds_on() -> None:
     world = World(("alice",))
 
     async def act(task: asyncio.Task[Answer]) -> None:
-        for _ in range(3):
+        for _ignored in range(3):
             world.hold.wake()
             await asyncio.sleep(0.01)
         assert not task.done()

@@ -53,7 +53,7 @@ def test_a_thousand_questions_make_one_renewal(tmp_path: Path) -> None:
         async with node.at_work():
             await until(lambda: node.is_good("alice") and len(node.renewals) == 1)
             await asyncio.sleep(0.002)
-            questions = [node.question("alice") for _ in range(1000)]
+            questions = [node.question("alice") for _ignored in range(1000)]
             answers = await asyncio.gather(*(node.agent.hold.answer(question) for question in questions))
             assert {answer.headers.get("X-Lane") for answer in answers} == {"lane_alice"}
             assert [request["reason"] for request in node.renewals] == ["expiry", "rejected"]

@@ -56,7 +56,7 @@ def test_a_question_gets_the_lane_in_headers_and_no_body(tmp_path: Path) -> None
 
 
 def test_an_end_carries_its_length_its_type_and_when_to_come_back(tmp_path: Path) -> None:
-    head, _, body = talk(tmp_path, hold_of(), QUESTION + b"\r\n").partition(b"\r\n\r\n")
+    head, _ignored, body = talk(tmp_path, hold_of(), QUESTION + b"\r\n").partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
     assert f"Content-Length: {len(body)}".encode() in head
     assert b"Content-Type: application/json" in head

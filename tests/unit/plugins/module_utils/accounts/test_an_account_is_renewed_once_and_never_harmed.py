@@ -46,7 +46,7 @@ def test_a_fresh_token_is_left_alone(world: World) -> None:
 
 def test_a_refresh_comes_before_a_login(world: World) -> None:
     world.renew()
-    for _ in range(20):
+    for _ignored in range(20):
         world.past_point()
         assert world.renew().action == "refresh"
     assert (world.provider.logins, world.provider.refreshes) == (1, 20)
@@ -55,7 +55,7 @@ def test_a_refresh_comes_before_a_login(world: World) -> None:
 def test_a_refresh_token_that_is_not_rotated_is_kept(world: World) -> None:
     world.renew()
     world.provider.rotate = False
-    for _ in range(3):
+    for _ignored in range(3):
         world.past_point()
         assert world.renew().action == "refresh"
 
@@ -110,7 +110,7 @@ def test_before_the_next_attempt_is_due_nothing_is_sent(world: World) -> None:
     world.provider.answers["GET /authorize"] = no_connection
     world.renew()
     requests = len(world.provider.requests)
-    for _ in range(5):
+    for _ignored in range(5):
         assert not world.renew().changed
     assert len(world.provider.requests) == requests
 
@@ -217,7 +217,7 @@ def test_a_crash_after_the_password_was_sent_counts_as_a_submission(world: World
         raise KeyboardInterrupt
 
     world.provider.answers["POST /u/login/password"] = crash
-    for _ in range(50):
+    for _ignored in range(50):
         with pytest.raises(KeyboardInterrupt):
             world.renew()
         world.restart()
@@ -350,7 +350,7 @@ def test_a_report_on_another_token_or_an_older_use_is_ignored(world: World) -> N
 
 def test_many_reports_on_one_token_lead_to_one_renewal(world: World) -> None:
     rejected = world.renew().token_fingerprint
-    for _ in range(200):
+    for _ignored in range(200):
         assert world.renew(reason="rejected", token_fingerprint=rejected).usable
     assert world.provider.refreshes == 1
 
@@ -359,7 +359,7 @@ def test_one_refresh_then_one_login_then_quarantine(world: World) -> None:
     world.limit(login_interval=0, login_gap=0, login_gap_random=0)
     world.renew()
     actions = []
-    for _ in range(3):
+    for _ignored in range(3):
         world.clock.now += 40
         outcome = world.renew(reason="rejected")
         actions.append((outcome.action, outcome.state))
@@ -396,7 +396,7 @@ def test_no_more_than_two_renewals_in_15_minutes_come_from_rejections(world: Wor
     world.renew()
     start = world.clock.now
     actions = []
-    for _ in range(3):
+    for _ignored in range(3):
         world.clock.now += 301
         actions.append(world.renew(reason="rejected").action)
     assert actions == ["refresh", "refresh", "none"]

@@ -146,7 +146,7 @@ def test_waiting_times_double_up_to_their_cap() -> None:
 
 def test_waiting_times_vary_by_a_quarter() -> None:
     chance = random.Random(3)  # noqa: S311 - a test has to repeat itself
-    values = [backoff(1, True, LIMITS, chance) for _ in range(2000)]
+    values = [backoff(1, True, LIMITS, chance) for _ignored in range(2000)]
     assert 45 <= min(values) < 46
     assert 74 < max(values) <= 75
 
@@ -200,7 +200,7 @@ def test_three_accounts_turned_away_in_ten_minutes_open_the_breaker_for_an_hour(
 def test_after_the_pause_one_account_tries_and_its_failure_doubles_the_pause_up_to_a_day() -> None:
     breaker, now = _turned_away(Breaker(), "a", "b", "c"), 0.0
     pauses = []
-    for _ in range(7):
+    for _ignored in range(7):
         until = breaker.blocked_until(now, LIMITS)
         assert until is not None
         pauses.append(until - now)

@@ -92,7 +92,7 @@ def race(folder: str, address: str, barrier: Barrier, failures: str) -> None:
             rng=random.Random(os.getpid()),  # noqa: S311 - no secret is made here
         )
         token: str | None = None
-        for _ in range(ROUNDS):
+        for _ignored in range(ROUNDS):
             barrier.wait(30)
             reason: Reason = "expiry" if token is None else "rejected"
             outcome = renewer.renew("alice", reason=reason, token_fingerprint=token)
@@ -108,7 +108,9 @@ def test_fifty_races_cost_one_refresh_each(tmp_path: Path, endpoint: TokenEndpoi
     address = f"http://127.0.0.1:{endpoint.server_address[1]}/token"
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(2)
-    processes = [context.Process(target=race, args=(str(folder), address, barrier, str(failures))) for _ in range(2)]
+    processes = [
+        context.Process(target=race, args=(str(folder), address, barrier, str(failures))) for _ignored in range(2)
+    ]
     for process in processes:
         process.start()
     for process in processes:
