@@ -19,6 +19,7 @@ export DCTA_STARTED := $(shell date +%s)
 STEP := @tools/step.sh
 # Programs of a node have names without an ending, which linters would pass over.
 PROGRAMS = $(addprefix roles/api/files/,lane-exec lanes-runner) $(addprefix roles/refresh_agent/files/,renew-account refresh-agent)
+MOLECULE = molecule --base-config .config/molecule/config.yml
 PLAYBOOKS = site.yml $(wildcard playbooks/*.yml)
 
 .PHONY: help
@@ -97,4 +98,5 @@ package-test: tools ## The built collection, installed and used with a foreign i
 .PHONY: molecule
 molecule: ## Molecule, all scenarios, on hosts that nothing has touched; they stay until make demo-down
 	@demo/world/up.sh --fresh
-	$(STEP) molecule molecule --base-config .config/molecule/config.yml test --all --destroy=never --no-command-borders
+	$(STEP) "molecule native" $(MOLECULE) test --destroy=never --no-command-borders --scenario-name native
+	$(STEP) "molecule hold" $(MOLECULE) test --destroy=never --no-command-borders --scenario-name hold

@@ -250,6 +250,14 @@ class World:
         """Run a program on a host as root and return what it printed, without blanks at the ends."""
         return self.root_run(host, *command, stdin=stdin.encode()).stdout.decode(errors="replace").strip()
 
+    def stop_agent(self, node: str) -> None:
+        """Keep a node's agent from repairing what a test is about to break; a run of site.yml starts it again."""
+        self.root_run(node, "systemctl", "stop", "dcta-agent.socket", "dcta-agent.service")
+
+    def start_agent(self, node: str) -> None:
+        """Let a node's agent work again."""
+        self.root_run(node, "systemctl", "start", "dcta-agent.socket", "dcta-agent.service")
+
     def lanes(self, node: str) -> dict[str, Any]:
         """Return the lanes of a node as they are described there."""
         lanes: dict[str, Any] = json.loads(self.root_text(node, "cat", "/etc/dcta/lanes.json"))["lanes"]

@@ -11,14 +11,14 @@ import secrets
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 from dcta_load import Clients, Load, Question, Result, Target
-from fleet_world import Node, World
+from fleet_world import Node, Run, World
 
 # An account that only these tests know, so that node2 has three that can renew.
 EXTRA = "erin"
@@ -53,6 +53,27 @@ sys.path.insert(0, "/usr/local/lib/dcta")
 from dcta_library.lane_runner import LaneRunner
 print(json.dumps(LaneRunner().ask(*sys.argv[1:3])))
 """
+
+
+@dataclass
+class FirstRun:
+    """What the run that brought the settings of these tests was seen to do.
+
+    Attributes:
+        settings: what was set.
+        run: the run.
+        processes_before: the main process of each replica before it, by node.
+        processes_after: the same after it.
+        new_key: the API key that was added.
+        certificate: the new certificate.
+    """
+
+    settings: dict[str, Any] = field(repr=False)
+    run: Run
+    processes_before: dict[str, dict[str, str]]
+    processes_after: dict[str, dict[str, str]]
+    new_key: str = field(repr=False)
+    certificate: str
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS) -> None:
@@ -179,6 +200,35 @@ class Scenes:
         """Begin all counters at 0, with everything else as it is."""
         self.baseline = self.world.control("/statistics")["accounts"]
 
+    def refused(self) -> int:
+        """Return how many chat requests since the calm the service answered with another status than 200."""
+
+        def count(accounts: Mapping[str, Any]) -> int:
+            chats = [counters["chat"] for counters in accounts.values()]
+            return sum(number for chat in chats for status, number in chat.items() if status != "200")
+
+        return count(self.world.control("/statistics")["accounts"]) - count(self.baseline)
+
+    @contextmanager
+    def provider_out_of_reach(self, node: str) -> Iterator[None]:
+        """Let a node's connections to the identity provider be refused."""
+        address = self.world.variables("provider")["ansible_host"]
+        table = "\n".join(
+            [
+                "table inet test {",
+                "chain output {",
+                "type filter hook output priority 0;",
+                f"ip daddr {address} tcp dport 443 reject with tcp reset",
+                "}",
+                "}",
+            ]
+        )
+        self.world.root_run(node, "nft", "-f", "-", stdin=f"{table}\n".encode())
+        try:
+            yield
+        finally:
+            self.world.root_run(node, "nft", "delete", "table", "inet", "test")
+
     def waiting(self) -> dict[str, int]:
         """Return how many refreshes of which e-mail address the provider holds back."""
         found: dict[str, int] = self.world.control("/statistics")["waiting"]["refresh_token"]
@@ -254,9 +304,10 @@ class Scenes:
         """Wait until so many requests wait at a node's agent, or in its socket."""
 
         def held() -> int:
-            # Field 6 of a line is the state, 03 for connected (net/unix/af_unix.c).
+            # Field 6 is the state: 03 connected, 02 the same while nobody has accepted it yet (af_unix.c of Linux).
             lines = self.world.root_text(node, "cat", "/proc/net/unix").splitlines()
-            return sum(line.endswith(" /run/dcta/agent.sock") and line.split()[5] == "03" for line in lines)
+            ours = [line for line in lines if line.endswith(" /run/dcta/agent.sock")]
+            return sum(line.split()[5] in ("02", "03") for line in ours)
 
         wait_for(lambda: held() >= requests, f"{requests} held requests")
 

@@ -12,26 +12,13 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet_world import Run, World
-from hold_scenes import EXTRA, HOLD_SECONDS, LEFT_OUT, LIMITS, REST_SECONDS, STEADY, Scenes, fresh_secret
+from fleet_world import World
+from hold_scenes import EXTRA, HOLD_SECONDS, LEFT_OUT, LIMITS, REST_SECONDS, STEADY, FirstRun, Scenes, fresh_secret
 from world.prepare import make_certificate
-
-
-@dataclass
-class FirstRun:
-    """What the run that brought the settings of these tests was seen to do."""
-
-    settings: dict[str, Any] = field(repr=False)
-    run: Run
-    processes_before: dict[str, dict[str, str]]
-    processes_after: dict[str, dict[str, str]]
-    new_key: str = field(repr=False)
-    certificate: str
 
 
 @pytest.fixture(scope="session")

@@ -125,13 +125,15 @@ def test_a_replica_killed_while_idle_costs_no_request(scenes: Scenes) -> None:
 
 
 def test_a_node_whose_only_lane_is_gone_holds_until_it_is_back(scenes: Scenes) -> None:
-    [account] = scenes.accounts(NODE_WITH_ONE)
     asked = [Question(f"nobody-{number}", stream=number % 2 == 1) for number in range(50)]
     results = []
     for protocol in ("http/1.1", "h2") * 3:
-        for replica in "ab":
-            kill(scenes, NODE_WITH_ONE, f"dcta-api-{replica}@{account}.service")
+        before = scenes.replicas(NODE_WITH_ONE)
+        for unit in before:
+            kill(scenes, NODE_WITH_ONE, unit)
         results.append(scenes.burst(NODE_WITH_ONE, asked, protocol).end())
+        for unit, process in before.items():
+            scenes.wait_for_new_process(NODE_WITH_ONE, unit, process)
     assert_none_failed(*results, enough=300)
     assert scenes.counts("refreshes") == {}
 
@@ -155,8 +157,9 @@ def test_a_hanging_replica_is_found_and_restarted(scenes: Scenes) -> None:
     [account] = scenes.accounts(NODE_WITH_ONE)
     unit = f"dcta-api-a@{account}.service"
     before = scenes.processes(NODE_WITH_ONE, unit)[unit]
+    # An answer that has begun cannot be taken over by another replica, so it stops while idle.
+    kill(scenes, NODE_WITH_ONE, unit, "STOP")
     with scenes.loaded(NODE_WITH_ONE) as [load]:
-        kill(scenes, NODE_WITH_ONE, unit, "STOP")
         scenes.wait_for_new_process(NODE_WITH_ONE, unit, before)
         load.reach(load.result.sent + 300)
     assert load.result.percentile(1) < 20

@@ -72,10 +72,11 @@ def send(scenes: Scenes, label: str, targets: tuple[str, ...] = COMPLETIONS + OT
 
 def through_a_dead_lane(scenes: Scenes) -> None:
     """Send all targets while nobody listens, so that each goes through the hold."""
-    [account] = scenes.accounts(NODE)
-    units = [f"dcta-api-{replica}@{account}.service" for replica in "ab"]
-    scenes.world.root_run(NODE, "systemctl", "kill", "--signal=KILL", *units)
+    before = scenes.replicas(NODE)
+    scenes.world.root_run(NODE, "systemctl", "kill", "--signal=KILL", *before)
     end(send(scenes, "dead"))
+    for unit, process in before.items():
+        scenes.wait_for_new_process(NODE, unit, process)
 
 
 def through_a_renewal(scenes: Scenes) -> None:

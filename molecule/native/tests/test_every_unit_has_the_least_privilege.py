@@ -246,7 +246,9 @@ def active(world: World, node: Node, lane: str) -> list[str]:
 
 @pytest.fixture
 def _restored_lanes(world: World, node: Node) -> Iterator[None]:
+    world.stop_agent(node.name)
     yield
+    world.start_agent(node.name)
     names = list(world.lanes(node.name))
     run = world.module(node.name, "dcta.fleet.lanes", {"names": names})
     assert run.status == 0, run.tail

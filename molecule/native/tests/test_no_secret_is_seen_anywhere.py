@@ -158,6 +158,7 @@ def log_in_anew(world: World, passwords: dict[str, str]) -> None:
         world.control("/users", email=world.email(account), password=password)
     for node in world.nodes:
         files = [f"/var/lib/dcta/tokens/{account}.json" for account in passwords]
+        world.stop_agent(node)
         world.root_run(node, "rm", "--force", *files)
 
 

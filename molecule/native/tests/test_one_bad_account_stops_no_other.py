@@ -52,15 +52,18 @@ def _kept_tokens(provider: World) -> Iterator[None]:
     world.control("/reset", tokens=False)
     for node in world.nodes:
         # The folder itself stays: the agent holds it open.
+        world.stop_agent(node)
         restore = f"find {STORE} -mindepth 1 -delete && cp --archive {copy}/. {STORE} && rm --recursive {copy}"
         world.root_run(node, "sh", "-c", restore)
+        world.start_agent(node)
         run = world.module(node, "dcta.fleet.lanes", {"names": list(world.lanes(node))})
         assert run.status == 0, run.tail
         assert set(states(world, node).values()) == {ALIVE}
 
 
 def forget(world: World, node: str, accounts: list[str]) -> None:
-    """Take the tokens of some accounts away, as if they had never been logged in."""
+    """Take the tokens of some accounts away, as if they had never been logged in, until a run looks at them."""
+    world.stop_agent(node)
     world.root_run(node, "rm", "--force", *(f"{STORE}/{account}.json" for account in accounts))
 
 

@@ -1,5 +1,0 @@
-from hold_scenes import Scenes
-
-
-def test_nothing(scenes: Scenes) -> None:
-    pass
