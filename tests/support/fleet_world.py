@@ -252,7 +252,9 @@ class World:
 
     def stop_agent(self, node: str) -> None:
         """Keep a node's agent from repairing what a test is about to break; a run of site.yml starts it again."""
-        self.root_run(node, "systemctl", "stop", "dcta-agent.socket", "dcta-agent.service")
+        # A renewal under way outlives the agent.
+        ended = "while grep -qs 'renew-accoun[t]' /proc/[0-9]*/cmdline; do sleep 0.1; done"
+        self.root_run(node, "sh", "-c", f"systemctl stop dcta-agent.socket dcta-agent.service && {ended}")
 
     def start_agent(self, node: str) -> None:
         """Let a node's agent work again."""

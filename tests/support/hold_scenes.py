@@ -239,10 +239,16 @@ class Scenes:
         wanted = {f"{account}@example.org": 1 for account in accounts}
         wait_for(lambda: self.waiting() == wanted, f"one refresh each of {', '.join(accounts)}")
 
+    def renewable(self, node: str) -> list[str]:
+        """Return the accounts of a node that can get a new token by themselves."""
+        accounts = self.settings.get("dcta_accounts", self.world.vault["dcta_accounts"])
+        here = self.accounts(node)
+        return [account["name"] for account in accounts if account["name"] in here and "password" in account]
+
     def renew_all(self, *nodes: str) -> None:
         """Let every account of some nodes have a token of now."""
         for node in nodes:
-            for account in self.accounts(node):
+            for account in self.renewable(node):
                 before = self.counts("refreshes").get(account, 0)
                 self.provider("/revoke", account)
 

@@ -28,9 +28,10 @@ LOGS = """
 journalctl --all --no-pager --output=export
 find /var/log -type f ! -path '/var/log/journal/*' -exec zcat --force {} +
 """
+# Where anything of ours may write.
 READABLE = """
-roots=$(find / -mindepth 1 -maxdepth 1 ! -name proc ! -name sys)
-exec runuser -u nobody -- grep --recursive --files-with-matches --text --fixed-strings --no-messages --devices=skip --file=- $roots
+exec runuser -u nobody -- grep --recursive --files-with-matches --text --fixed-strings --no-messages --devices=skip \\
+    --file=- /etc /home /opt /run /srv /tmp /usr/local /var
 """
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from .load import Clients, Load
 from .question import Question, questions
-from .result import Result
+from .result import Result, percentile
 from .target import Target, TargetRefused
 
-__all__ = ["Clients", "Load", "Question", "Result", "Target", "TargetRefused", "questions"]
+__all__ = ["Clients", "Load", "Question", "Result", "Target", "TargetRefused", "percentile", "questions"]

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 REASONS_KEPT = 5
@@ -24,6 +26,7 @@ class Result:
         repeated_after_goaway: requests that the server said it never processed, sent once more (RFC 9113, 6.8).
         connections: how many were opened.
         seconds: how long each right answer took, streams with intended pauses left out.
+        ended: when each right answer was there, on the monotonic clock.
         took: how long the load took altogether.
     """
 
@@ -35,6 +38,7 @@ class Result:
     repeated_after_goaway: int = 0
     connections: int = 0
     seconds: list[float] = field(default_factory=list)
+    ended: list[float] = field(default_factory=list)
     took: float = 0.0
 
     def succeed(self, seconds: float | None) -> None:
@@ -44,6 +48,7 @@ class Result:
             seconds: how long it took; None if that says nothing.
         """
         self.ok += 1
+        self.ended.append(time.monotonic())
         if seconds is not None:
             self.seconds.append(seconds)
 
@@ -59,10 +64,7 @@ class Result:
         Args:
             share: from 0 to 1.
         """
-        if not self.seconds:
-            return 0.0
-        ordered = sorted(self.seconds)
-        return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+        return percentile(self.seconds, share)
 
     def held(self, above: float) -> list[float]:
         """Return the times that were added to those who waited: what goes beyond the median.
@@ -82,3 +84,13 @@ class Result:
             f"{self.took:.1f} s; {numbers}"
         )
         return "\n  ".join([line, *self.reasons])
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the value below or at which a share of the values lies; 0 without any.
+
+    Args:
+        values: the values.
+        share: from 0 to 1.
+    """
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)] if values else 0.0
