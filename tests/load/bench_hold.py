@@ -46,7 +46,7 @@ def memory(scenes: Scenes, *processes: str) -> float:
 def memories(scenes: Scenes) -> str:
     """Return the memory of agent, gateway and a lane in one line."""
     units = ("dcta-agent.service", "dcta-gateway.service")
-    agent, _ = scenes.processes(NODE, *units).values()
+    agent, _ignored = scenes.processes(NODE, *units).values()
     gateway = scenes.world.root_text(NODE, "pgrep", "-u", "dcta-gateway").split()
     lane = scenes.replicas(NODE).values()
     sizes = [f"{memory(scenes, *processes):.1f} MB" for processes in ([agent], gateway, list(lane))]

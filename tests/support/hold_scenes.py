@@ -66,6 +66,7 @@ class FirstRun:
         processes_after: the same after it.
         new_key: the API key that was added.
         certificate: the new certificate.
+        links_led_nowhere: whether root touched nothing through the links that were planted before it.
     """
 
     settings: dict[str, Any] = field(repr=False)
@@ -74,6 +75,7 @@ class FirstRun:
     processes_after: dict[str, dict[str, str]]
     new_key: str = field(repr=False)
     certificate: str
+    links_led_nowhere: bool
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS) -> None:
@@ -273,6 +275,11 @@ class Scenes:
         """Wait until a unit has another main process than before."""
         wait_for(lambda: self.processes(node, unit)[unit] not in (old, "0"), f"another process of {unit}")
 
+    def all_run(self, node: str) -> bool:
+        """Say whether all replicas of a node are ready."""
+        states = self.world.root_run(node, "systemctl", "is-active", *self.replicas(node), check=False).stdout.split()
+        return set(states) == {b"active"}
+
     def replicas(self, node: str) -> dict[str, str]:
         """Return the main process of each replica of a node."""
         units = [f"dcta-api-{replica}@{account}.service" for account in self.accounts(node) for replica in "ab"]
@@ -303,7 +310,7 @@ class Scenes:
 
     def wait_until_good(self, node: str) -> None:
         """Wait until all replicas of a node run and its gateway answers."""
-        wait_for(lambda: "0" not in self.replicas(node).values(), f"all replicas of {node}")
+        wait_for(lambda: self.all_run(node), f"all replicas of {node}")
         wait_for(lambda: self.answer(node).status_code == 200, f"an answer of {node}")
 
     def wait_until_held(self, node: str, requests: int) -> None:

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The tests of the hold, on the world as scenario native left it.
 
-Three runs of site.yml happen under load: the first brings other settings, accounts, keys and another certificate, the
-second another commit, the last one the state of the inventory again. All other tests lie between them.
+Three runs of site.yml happen under load: the first brings other settings, accounts, keys and another certificate, one
+in between another commit, the last one the state of the inventory again. All other tests lie between them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from fleet_world import World
 from hold_scenes import EXTRA, HOLD_SECONDS, LEFT_OUT, LIMITS, REST_SECONDS, STEADY, FirstRun, Scenes, fresh_secret
+from planted_links import planted_links
 from world.prepare import make_certificate
 
 
@@ -51,11 +52,13 @@ def first_run(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     scenes = Scenes(world, settings)
     scenes.calm()
     before = {node: scenes.replicas(node) for node in world.nodes}
-    with scenes.loaded(*world.nodes, groups=STEADY):
+    with planted_links(world, "node2", EXTRA) as canary, scenes.loaded(*world.nodes, groups=STEADY):
         run = world.playbook("site.yml", settings=settings)
     assert run.status == 0, run.tail
+    for node in world.nodes:
+        scenes.wait_until_good(node)
     after = {node: scenes.replicas(node) for node in world.nodes}
-    yield FirstRun(settings, run, before, after, key, certificate)
+    yield FirstRun(settings, run, before, after, key, certificate, canary.untouched)
     scenes.calm()
     with scenes.loaded(*world.nodes, groups=STEADY):
         run = world.playbook("site.yml")

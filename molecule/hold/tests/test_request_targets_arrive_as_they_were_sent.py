@@ -13,7 +13,7 @@ from hold_scenes import REFRESH, Burst, Scenes, assert_none_failed
 
 NODE = "node1"
 FLAG = "/run/dcta/gateway/draining"
-ROUNDS = 8
+ROUNDS = 25
 
 # Those that the program, which decodes them, takes for a chat completion.
 COMPLETIONS = (

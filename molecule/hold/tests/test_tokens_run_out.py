@@ -5,17 +5,53 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 from collections.abc import Iterator
 
 import pytest
-from dcta_load import Clients, Question
-from hold_scenes import HOLD_SECONDS, MIXED, Scenes, assert_none_failed
+from dcta_load import Question
+from fleet_world import World
+from hold_scenes import HOLD_SECONDS, MIXED, STEADY, Scenes, assert_none_failed
 
 NODE_WITH_ONE = "node1"
 LIFETIME = 60
 WATCHED_SECONDS = 120
-SHORT = 8
+SHORT = 6
+
+
+BRANCH = "refs/heads/second"
+SOURCE = b"package main\n\n// What makes this program another one.\nconst second = true\n"
+
+
+@pytest.fixture
+def second_commit(world: World) -> Iterator[str]:
+    """The program's repository with one commit more, which changes the program."""
+    index = world.state / "second-index"
+    environment = {
+        "PATH": os.environ["PATH"],
+        "GIT_DIR": str(world.state / "git/upstream.git"),
+        "GIT_INDEX_FILE": str(index),
+    }
+    for role in ("AUTHOR", "COMMITTER"):
+        environment[f"GIT_{role}_NAME"] = "a test"
+        environment[f"GIT_{role}_EMAIL"] = "test@dcta.test"
+
+    def git(*arguments: str, stdin: bytes = b"") -> str:
+        done = subprocess.run(["git", *arguments], env=environment, input=stdin, capture_output=True, check=True)
+        return done.stdout.decode().strip()
+
+    git("read-tree", "main")
+    blob = git("hash-object", "-w", "--stdin", stdin=SOURCE)
+    git("update-index", "--add", "--cacheinfo", f"100644,{blob},second.go")
+    commit = git("commit-tree", git("write-tree"), "-p", "main", "-m", "Change the program")
+    git("update-ref", BRANCH, commit)
+    git("update-server-info")
+    index.unlink()
+    yield commit
+    git("update-ref", "-d", BRANCH)
+    git("update-server-info")
 
 
 @pytest.fixture
@@ -26,22 +62,34 @@ def short_tokens(scenes: Scenes) -> Iterator[Scenes]:
     scenes.renew_all(*scenes.world.nodes)
 
 
-def test_tokens_of_a_minute_under_steady_load_cost_no_login_and_no_request(short_tokens: Scenes) -> None:
-    scenes = short_tokens
-    accounts = [account for node in scenes.world.nodes for account in scenes.accounts(node)]
+def test_tokens_of_a_minute_and_a_new_commit_under_steady_load_cost_no_login_and_no_request(
+    short_tokens: Scenes, second_commit: str
+) -> None:
+    scenes, world = short_tokens, short_tokens.world
+    accounts = [account for node in world.nodes for account in scenes.accounts(node)]
+    before = {node: scenes.replicas(node) for node in world.nodes}
     scenes.provider("/lifetimes", access_token=LIFETIME)
-    scenes.renew_all(*scenes.world.nodes)
+    scenes.renew_all(*world.nodes)
     scenes.forget_counts()
-    with scenes.loaded(
-        *scenes.world.nodes, groups=[Clients(count=8, pause=0.1), Clients(count=8, protocol="h2", pause=0.1)]
-    ):
-        time.sleep(WATCHED_SECONDS)
+    end = time.monotonic() + WATCHED_SECONDS
+    with scenes.loaded(*world.nodes, groups=STEADY):
+        run = world.playbook("site.yml", settings={**scenes.settings, "api_build_commit": second_commit})
+        time.sleep(max(0.0, end - time.monotonic()))
+    watched = time.monotonic() - end + WATCHED_SECONDS
     refreshes = scenes.counts("refreshes")
     # They are renewed after two thirds of their lifetime, a little more or less.
     assert set(refreshes) == set(accounts)
-    assert all(2 <= count <= 4 for count in refreshes.values()), refreshes
+    assert all(watched / LIFETIME <= count <= watched / (LIFETIME / 2) for count in refreshes.values()), refreshes
     assert scenes.counts("logins") == scenes.counts("password_submissions") == {}
     assert scenes.refused() == 0
+    assert run.status == 0, run.tail
+    for node in world.nodes:
+        after = scenes.replicas(node)
+        assert not set(before[node].values()) & set(after.values())
+        programs = world.root_text(
+            node, "readlink", *(f"/proc/{process}/exe" for process in after.values())
+        ).splitlines()
+        assert all(second_commit[:12] in program for program in programs), programs
 
 
 def test_requests_are_held_while_the_provider_is_away_and_then_refused_as_openai_does(short_tokens: Scenes) -> None:
