@@ -100,3 +100,13 @@ molecule: ## Molecule, all scenarios, on hosts that nothing has touched; they st
 	@demo/world/up.sh --fresh
 	$(STEP) "molecule native" $(MOLECULE) test --destroy=never --no-command-borders --scenario-name native
 	$(STEP) "molecule hold" $(MOLECULE) test --destroy=never --no-command-borders --scenario-name hold
+
+# ---- measurements, on the deployed world ----
+
+.PHONY: soak
+soak: tools ## Ten minutes of steady load while tokens live a minute
+	@PYTHONPATH=tests/load:tests/support ANSIBLE_VAULT_PASSWORD_FILE=.state/vault-password python tests/load/soak.py
+
+.PHONY: bench-hold
+bench-hold: tools ## What the hold costs: 200 and 1000 requests held at once, memory of agent, gateway and a lane
+	@PYTHONPATH=tests/load:tests/support ANSIBLE_VAULT_PASSWORD_FILE=.state/vault-password python tests/load/bench_hold.py
