@@ -25,7 +25,7 @@ known["admin key"] = pathlib.Path("/etc/dcta/credentials/admin_key").read_text()
 print(json.dumps(known))
 """
 LOGS = """
-journalctl --all --no-pager --output=export
+journalctl --all --no-pager --output=export --since=-1hour
 find /var/log -type f ! -path '/var/log/journal/*' -exec zcat --force {} +
 """
 # Where anything of ours may write.
