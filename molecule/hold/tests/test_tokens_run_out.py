@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 from dcta_load import Question
 from fleet_world import World
-from hold_scenes import HOLD_SECONDS, MIXED, STEADY, Scenes, assert_none_failed
+from hold_scenes import HOLD_SECONDS, LIMITS, MIXED, STEADY, Scenes, assert_none_failed
 
 NODE_WITH_ONE = "node1"
 LIFETIME = 60
@@ -77,9 +77,9 @@ def test_tokens_of_a_minute_and_a_new_commit_under_steady_load_cost_no_login_and
         time.sleep(max(0.0, end - time.monotonic()))
     watched = time.monotonic() - end + WATCHED_SECONDS
     refreshes = scenes.counts("refreshes")
-    # They are renewed after two thirds of their lifetime, a little more or less.
+    # They are renewed after two thirds of their lifetime, a little more or less, and the first time before the watch began.
     assert set(refreshes) == set(accounts)
-    assert all(watched / LIFETIME <= count <= watched / (LIFETIME / 2) for count in refreshes.values()), refreshes
+    assert all(watched // LIFETIME <= count <= watched / (LIFETIME / 2) for count in refreshes.values()), refreshes
     assert scenes.counts("logins") == scenes.counts("password_submissions") == {}
     assert scenes.refused() == 0
     assert run.status == 0, run.tail
@@ -108,7 +108,9 @@ def test_requests_are_held_while_the_provider_is_away_and_then_refused_as_openai
         time.sleep(SHORT + 1)
         started = time.monotonic()
         answer = scenes.answer(NODE_WITH_ONE)
-        assert HOLD_SECONDS - 1 <= time.monotonic() - started <= HOLD_SECONDS + 5
+        # It ends a little early where the next attempt would come too late for it.
+        latest_pause = LIMITS["mandatory_backoff_cap"] * 1.25
+        assert HOLD_SECONDS - latest_pause - 1 <= time.monotonic() - started <= HOLD_SECONDS + 5
         assert answer.status_code == 503, answer.text
         assert answer.json()["error"]["code"] == "no_account_available"
         assert answer.json()["error"].keys() == {"message", "type", "param", "code"}

@@ -36,7 +36,7 @@ Test = Callable[["Node"], Coroutine[Any, Any, None]]
 
 
 class Replica:
-    """The program: /ping, PATCH /admin/tokens; it may refuse, or hang like a stopped process."""
+    """The program: /ping, PATCH /admin/tokens; it may refuse, or hang like a stopped process that heeds SIGTERM or not."""
 
     def __init__(self, node: Node, lane: str, name: str, address: str) -> None:
         self.node, self.lane, self.name, self.address = node, lane, name, address
@@ -44,7 +44,7 @@ class Replica:
             probe.bind((address, 0))
             self.port = int(probe.getsockname()[1])
         self.token = ""
-        self.refuses = self.hangs = False
+        self.refuses = self.hangs = self.heeds = False
         self.server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -127,9 +127,9 @@ class Runner(LaneRunner):
         node.log.append(" ".join([operation, lane, *(value for name, value in arguments.items() if name == "replica")]))
         if operation == "put":
             node.laid_down[lane] = arguments["token"]
-        elif operation == "kill":
+        elif operation == "kill" or (operation == "end" and replicas[arguments["replica"]].heeds):
             await replicas[arguments["replica"]].stop()
-        else:
+        elif operation != "end":
             if operation == "stop":
                 node.laid_down.pop(lane, None)
             for replica in replicas.values():

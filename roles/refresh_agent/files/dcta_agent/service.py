@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 # A replica takes a token within milliseconds; one that does not is about to go or to come.
 PATCH_SECONDS = 5.0
 PATCH_PAUSE = 0.2
+# How long a replica that hangs has to heed SIGTERM.
+HEED_SECONDS = 1.0
 # After a failure of the node itself: the lane runner, the disk.
 REPAIR_SECONDS = 5.0
 # Whatever a provider's tokens say of their lifetime, renewals of one account keep this distance.
@@ -260,11 +262,19 @@ class Agent:
                 silent = 0
                 log.warning("%s: replica %s hangs, it is restarted", lane.name, replica)
                 with contextlib.suppress(LaneRunnerError):
-                    await self._ask("kill", lane, replica=replica)
+                    await self._end(lane, replica)
             pause = PATCH_PAUSE if sign is Sign.ABSENT and lane.token else self._health.ping_interval
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._looked_for[lane.name].wait(), pause)
             self._looked_for[lane.name].clear()
+
+    async def _end(self, lane: Lane, replica: str) -> None:
+        """End a replica that hangs, gently when it heeds that: then what it has begun is finished."""
+        await self._ask("end", lane, replica=replica)
+        await asyncio.sleep(HEED_SECONDS)
+        # The program stops to listen as soon as it heeds the signal.
+        if await self._look(lane, replica) is Sign.SILENT:
+            await self._ask("kill", lane, replica=replica)
 
     async def _look(self, lane: Lane, replica: str) -> Sign:
         sign = await ping(lane.address, lane.ports[replica], self._health.ping_timeout)

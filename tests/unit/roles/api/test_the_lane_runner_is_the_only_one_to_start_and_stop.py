@@ -211,8 +211,16 @@ def test_stop_touches_no_lane_whose_name_only_begins_alike(systemd: Systemd, ask
 
 def test_a_lane_that_is_described_no_more_can_still_be_stopped_and_nothing_else(ask: Ask) -> None:
     assert ask("stop", "gone") == {"ok": True}
-    for operation in ("put", "start", "roll", "kill", "status"):
+    for operation in ("put", "start", "roll", "end", "kill", "status"):
         assert ask(operation, "gone")["error"].startswith("lane gone is not in /etc/dcta/lanes.json")
+
+
+def test_end_lets_a_halted_replica_finish_what_it_began(systemd: Systemd, ask: Ask) -> None:
+    assert ask("end", replica="b") == {"ok": True}
+    assert systemd.asked == [
+        ("kill", "--kill-whom=main", "--signal=CONT", *units("b")),
+        ("kill", "--kill-whom=main", "--signal=TERM", *units("b")),
+    ]
 
 
 def test_kill_ends_one_replica_at_once(systemd: Systemd, ask: Ask) -> None:
@@ -221,8 +229,9 @@ def test_kill_ends_one_replica_at_once(systemd: Systemd, ask: Ask) -> None:
 
 
 @pytest.mark.parametrize("replica", ["c", "", None, "a@alice.service dcta-gateway", "--all"])
-def test_kill_refuses_what_is_no_replica(systemd: Systemd, ask: Ask, replica: Any) -> None:
-    assert ask("kill", replica=replica)["error"] == "the replica is neither a nor b"
+@pytest.mark.parametrize("operation", ["end", "kill"])
+def test_what_is_no_replica_is_refused(systemd: Systemd, ask: Ask, operation: str, replica: Any) -> None:
+    assert ask(operation, replica=replica)["error"] == "the replica is neither a nor b"
     assert systemd.asked == []
 
 
@@ -342,7 +351,7 @@ def test_lanes_whose_names_end_like_a_replica_share_no_file(node: Path, ask: Ask
 # Locks.
 
 
-@pytest.mark.parametrize("operation", ["status", "kill"])
+@pytest.mark.parametrize("operation", ["status", "end", "kill"])
 def test_what_changes_nothing_or_cannot_wait_does_not_wait_for_a_roll(node: Path, ask: Ask, operation: str) -> None:
     with (node / "run/alice.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -399,7 +408,7 @@ def test_what_is_no_request_is_told_so(say: Callable[[bytes], dict[str, Any]], l
 
 @pytest.mark.parametrize("operation", ["", None, "restart", "locked", ["stop"]])
 def test_an_unknown_operation_is_told_the_known_ones(systemd: Systemd, ask: Ask, operation: Any) -> None:
-    assert ask(operation)["error"] == "the operation is none of put, start, stop, roll, kill, status"
+    assert ask(operation)["error"] == "the operation is none of put, start, stop, roll, end, kill, status"
     assert systemd.asked == []
 
 

@@ -207,6 +207,20 @@ def test_a_silent_replica_is_ended_and_one_that_answers_again_is_not(tmp_path: P
     on_a_node(tmp_path, test)
 
 
+def test_a_halted_replica_may_finish_what_it_began(tmp_path: Path) -> None:
+    async def test(node: Node) -> None:
+        node.save("alice")
+        async with node.at_work():
+            await until(lambda: node.is_settled("alice"))
+            node.replicas["alice"]["a"].heeds = node.replicas["alice"]["a"].hangs = True
+            await until(lambda: "end alice a" in node.log)
+            await until(lambda: node.replicas["alice"]["a"].active)
+            await asyncio.sleep(1.5)
+            assert "kill alice a" not in node.log
+
+    on_a_node(tmp_path, test)
+
+
 def test_a_silent_replica_delays_a_delivery_only_until_it_is_ended(tmp_path: Path) -> None:
     async def test(node: Node) -> None:
         node.save("alice")
