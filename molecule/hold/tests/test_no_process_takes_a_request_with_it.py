@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 from dcta_load import Clients, Question
-from hold_scenes import ENOUGH, REFRESH, Scenes, assert_none_failed
+from hold_scenes import ENOUGH, REFRESH, Scenes, assert_none_failed, wait_for
 
 AGENT = "dcta-agent.service"
 GATEWAY = "dcta-gateway.service"
@@ -24,6 +24,10 @@ NODE_WITH_ONE, NODE_WITH_MORE = "node1", "node2"
 
 def kill(scenes: Scenes, node: str, unit: str, signal: str = "KILL") -> None:
     scenes.world.root_run(node, "systemctl", "kill", "--kill-who=main", f"--signal={signal}", unit)
+
+
+def restarts(scenes: Scenes, node: str, unit: str) -> int:
+    return int(scenes.world.root_text(node, "systemctl", "show", "-P", "NRestarts", unit))
 
 
 def long_streams(count: int, seconds: float) -> list[Question]:
@@ -101,8 +105,7 @@ def test_an_agent_that_crashes_at_its_start_for_some_seconds_drops_no_request(sc
             scenes.provider("/revoke", account)
             scenes.wait_until_held(NODE_WITH_ONE, 10)
             time.sleep(4)
-            crashes = int(scenes.world.root_text(NODE_WITH_ONE, "systemctl", "show", "-P", "NRestarts", AGENT))
-            assert crashes > 10
+            wait_for(lambda: restarts(scenes, NODE_WITH_ONE, AGENT) > 10, "an agent that crashes again and again")
         load.reach(load.result.sent + 500)
     assert scenes.counts("refreshes") == {account: 1}
     assert scenes.counts("logins") == {}

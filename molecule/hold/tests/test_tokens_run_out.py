@@ -77,7 +77,7 @@ def test_tokens_of_a_minute_and_a_new_commit_under_steady_load_cost_no_login_and
         time.sleep(max(0.0, end - time.monotonic()))
     watched = time.monotonic() - end + WATCHED_SECONDS
     refreshes = scenes.counts("refreshes")
-    # They are renewed after two thirds of their lifetime, a little more or less, and the first time before the watch began.
+    # They are renewed after two thirds of their lifetime, a little more or less, first before the watch began.
     assert set(refreshes) == set(accounts)
     assert all(watched // LIFETIME <= count <= watched / (LIFETIME / 2) for count in refreshes.values()), refreshes
     assert scenes.counts("logins") == scenes.counts("password_submissions") == {}
