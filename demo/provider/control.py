@@ -69,6 +69,7 @@ class Control:
             "/hold": self._hold,
             "/release": self._release,
             "/lifetimes": self._lifetimes,
+            "/clock": self._clock,
             "/issue": self._issue,
             "/users": self._user,
         }.items():
@@ -134,6 +135,11 @@ class Control:
         self._grants.set_lifetimes(
             {name: value for name, value in body.items() if name != "email"}, body.get("email", "")
         )
+        return {}
+
+    def _clock(self, body: dict[str, typing.Any]) -> dict[str, object]:
+        (ahead,) = _take(body, ahead=0.0)
+        self._grants.set_clock(float(ahead))
         return {}
 
     def _issue(self, body: dict[str, typing.Any]) -> dict[str, object]:

@@ -113,7 +113,8 @@ class Grants:
     def __init__(self, config: Config, records: Records, clock: typing.Callable[[], float]) -> None:
         self._config = config
         self._records = records
-        self.clock = clock
+        self._time = clock
+        self._ahead = 0.0
         self.issuer = ""
         self._lifetimes = config.lifetimes
         self._account_lifetimes: dict[str, dict[str, float]] = {}
@@ -131,8 +132,17 @@ class Grants:
             family = Family(secrets.token_hex(8), token.email, "", end)
             self._access[token.access_token] = _AccessToken(token.email, end, family)
 
+    def clock(self) -> float:
+        """Return the provider's time in seconds since the epoch."""
+        return self._time() + self._ahead
+
+    def set_clock(self, ahead: float) -> None:
+        """Set the provider's clock so many seconds ahead of the host's."""
+        self._ahead = ahead
+
     def restore_settings(self) -> None:
-        """Return lifetimes and users to the configuration's."""
+        """Return lifetimes and users to the configuration's, and the clock to the host's."""
+        self._ahead = 0.0
         self._lifetimes = self._config.lifetimes
         self._account_lifetimes.clear()
         self._users = {user.email: user for user in self._config.users}

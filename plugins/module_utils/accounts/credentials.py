@@ -20,12 +20,17 @@ Kind = Literal["password", "refresh_token", "access_token"]
 NAME = re.compile(r"[a-z][a-z0-9-]{0,19}")
 """Form of an account's name; it becomes a file name, so nothing else is ever accepted."""
 
+_TURN = re.compile(r"[1-9][0-9]{0,4}/[1-9][0-9]{0,4}")
 _TEXTS = ("email", "password", "totp_secret", "refresh_token", "access_token", "proxy")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
-    """One account as the operator wrote it. Only the name ever shows in a repr."""
+    """One account as the operator wrote it. Only the name ever shows in a repr.
+
+    ``login_turn`` is the place of the account's node among the nodes that leave by the same egress, such as ``2/10``;
+    see `policy.login_opens`. It belongs to the fleet, not to the account, so no fingerprint depends on it.
+    """
 
     name: str
     email: str | None = field(default=None, repr=False)
@@ -34,6 +39,13 @@ class Credentials:
     refresh_token: str | None = field(default=None, repr=False)
     access_token: str | None = field(default=None, repr=False)
     proxy: str | None = field(default=None, repr=False)
+    login_turn: str | None = field(default=None, repr=False)
+
+    @property
+    def turn(self) -> tuple[int, int]:
+        """Place of the node among those that share the account's egress, from 0, and the number of these nodes."""
+        place, _slash, nodes = (self.login_turn or "1/1").partition("/")
+        return int(place) - 1, int(nodes)
 
     @property
     def kind(self) -> Kind:
@@ -87,7 +99,15 @@ def _entry(position: int, entry: Any) -> Credentials:
         if not isinstance(value, str):
             raise ConfigurationError(f"{key} of account {name} is not a text.", cure=f"Put quotes around {key}.")
         values[key] = value
-    credentials = Credentials(name=name, **values)
+    turn = entry.get("login_turn")
+    credentials = Credentials(name=name, **values, login_turn=turn)
+    if turn is not None and not (
+        isinstance(turn, str) and _TURN.fullmatch(turn) and credentials.turn[0] < credentials.turn[1]
+    ):
+        raise ConfigurationError(
+            f"login_turn of account {name} is not a place among some nodes, such as 2/10.",
+            cure="Run the role accounts again.",
+        )
     if credentials.kind == "access_token" and credentials.access_token is None:
         raise ConfigurationError(
             f"Account {name} has nothing to get a token with.",

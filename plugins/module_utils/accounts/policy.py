@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -25,6 +25,9 @@ PASSING_CLASSES = frozenset({"network_error", "provider_error"})
 
 CLOCK_TOLERANCE = 60.0
 """Seconds by which a clock may be set back (NTP does so) before times in the future count as a jump."""
+
+LEAST_WINDOW = 5.0
+"""Seconds that a node has at least to begin a login in its slot: no process starts on the dot."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +56,7 @@ class Limits:
         login_interval: time between two password submissions of one account.
         login_period: period in which password submissions are counted.
         login_submissions: password submissions allowed in that period.
-        login_gap: time between the starts of two logins on one node.
+        login_gap: time between the starts of two logins on one node, and on all nodes behind one egress.
         login_gap_random: random addition to that gap.
         breaker_accounts: different accounts that must be turned away before the node stops trying.
         breaker_window: time in which they must be turned away.
@@ -102,6 +105,11 @@ class Limits:
     hop_limit: int = 15
     expiry_notice: float = 259200.0
     lock_timeout: float = 900.0
+
+    @property
+    def longest_gap(self) -> float:
+        """Longest time between two logins that follow each other on one node, in seconds."""
+        return self.login_gap + self.login_gap_random
 
     @classmethod
     def from_mapping(cls, settings: Mapping[str, Any]) -> Limits:
@@ -264,6 +272,36 @@ def login_allowed_at(submissions: tuple[float, ...], limits: Limits) -> float:
     return allowed
 
 
+def login_opens(now: float, limits: Limits, *, turn: int, turns: int) -> float:
+    """Return when a node may next begin a login, as far as the other nodes behind its egress are concerned.
+
+    These nodes know nothing of each other, so the clock shares the time out between them: it is cut into slots, and
+    node ``turn`` of ``turns`` begins logins in every ``turns``-th slot only. In a slot there is first the time in which
+    a login may begin (``login_gap_random``) and then ``login_gap``, so two logins of different nodes are never nearer
+    than that, as long as their clocks agree.
+
+    Args:
+        now: seconds since the epoch.
+        limits: the policy.
+        turn: the node's place among those that share the egress, from 0.
+        turns: how many nodes share it; 1 for a node of its own.
+
+    Returns:
+        Seconds since the epoch, not before ``now``.
+    """
+    if turns <= 1 or limits.longest_gap <= 0:
+        return now
+    window = max(limits.login_gap_random, LEAST_WINDOW)
+    slot = limits.login_gap + window
+    number = math.floor(now / slot)
+    if number % turns == turn and now > number * slot + window:
+        number += 1
+    number += (turn - number) % turns
+    # The second half of the window is for those who come late.
+    shift = jitter(b"login", f"{turn}/{number}") * window / 4 + window / 4
+    return max(now, number * slot + shift)
+
+
 def settle(record: Record, now: float, limits: Limits) -> Record:
     """Bring a record's times back in order after the clock was set back, and drop what no budget counts any more.
 
@@ -358,8 +396,53 @@ class NodeState:
         next_login_at: no login starts before this time.
         login: breaker of the logins.
         refresh: breaker of the refresh grants.
+        queue: accounts that wait for their turn to log in, each with the time at which it shall come back.
     """
 
     next_login_at: float = 0.0
     login: Breaker = Breaker()
     refresh: Breaker = Breaker()
+    queue: tuple[tuple[str, float], ...] = ()
+
+    def ask_for_turn(
+        self, name: str, now: float, limits: Limits, *, opens: Callable[[float], float], rng: random.Random
+    ) -> tuple[NodeState, Turn]:
+        """Let an account log in now, or give it a place in the queue.
+
+        Args:
+            name: the account.
+            now: seconds since the epoch.
+            limits: the policy.
+            opens: when the egress next allows a login from a given time on; see `login_opens`.
+            rng: source of the random part of the gap.
+
+        Returns:
+            The state afterwards, and the account's turn.
+        """
+        # A time further away than the longest gap is of a clock that was set back.
+        gate = opens(max(now, min(self.next_login_at, now + limits.longest_gap)))
+        earliest, latest = now - limits.longest_gap, now + limits.login_period
+        places = {other: at for other, at in self.queue if earliest <= at <= latest}
+        place = places.pop(name, None)
+        if gate <= now:
+            next_at = now + limits.login_gap + limits.login_gap_random * rng.random()
+            after = replace(self, next_login_at=next_at, queue=tuple(places.items()))
+            return after, Turn(gate=now, place=now)
+        if place is None and places:
+            place = opens(max(places.values()) + limits.longest_gap)
+        place = gate if place is None else max(gate, place)
+        after = replace(self, next_login_at=min(self.next_login_at, gate), queue=(*places.items(), (name, place)))
+        return after, Turn(gate=gate, place=place)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """When an account may log in; times in seconds since the epoch.
+
+    Attributes:
+        gate: when the node may begin its next login, whoever comes first.
+        place: when it is this account's turn, after those that came before.
+    """
+
+    gate: float
+    place: float

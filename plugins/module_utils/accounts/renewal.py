@@ -32,11 +32,13 @@ from .policy import (
     Breaker,
     Limits,
     NodeState,
+    Turn,
     backoff,
     due_at,
     in_advisory_zone,
     is_fresh,
     login_allowed_at,
+    login_opens,
     settle,
 )
 from .provider import Provider, discover
@@ -97,6 +99,8 @@ class Renewer:
         clock: returns seconds since the epoch.
         sleep: waits some seconds.
         rng: source of randomness; `random.SystemRandom` outside of tests.
+        login_wait: seconds from now on in which turns to log in are waited for; an account whose turn comes later is
+            left ``waiting`` for a later call. None: every account waits for its turn for at most one gap.
     """
 
     def __init__(
@@ -110,6 +114,7 @@ class Renewer:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
         rng: random.Random | None = None,
+        login_wait: float | None = None,
     ) -> None:
         self.store = store
         self.provider = provider
@@ -119,6 +124,8 @@ class Renewer:
         self._clock = clock
         self._sleep = sleep
         self._rng = rng or random.SystemRandom()
+        self._login_wait = login_wait
+        self._started = clock()
 
     def renew(
         self,
@@ -256,6 +263,12 @@ class Renewer:
             leeway=self.provider.rotation_leeway,
         )
 
+    def patience(self) -> float:
+        """Return for how many seconds an account may wait for its turn to log in."""
+        if self._login_wait is None:
+            return self.limits.longest_gap
+        return min(self._login_wait, self._started + self._login_wait - self._clock())
+
     def _credentials_of(self, name: str) -> Credentials:
         found = self.credentials.get(name)
         if found is None:
@@ -377,6 +390,8 @@ def describe(
             warnings = (*warnings, f"{notice}: supply a new one.")
     if record.error is not None:
         message, cure = record.error.sentence, record.error.cure
+    elif record.state == "waiting":
+        message, cure = "The account waits for its turn to log in.", ""
     elif record.state == "valid" and usable:
         message, cure = "The token is good.", ""
     else:
@@ -540,6 +555,14 @@ def _span(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+class _NotYet(Exception):
+    """The account's turn to log in is at ``at``, later than this call may wait."""
+
+    def __init__(self, at: float) -> None:
+        super().__init__()
+        self.at = at
+
+
 class _Blocked(Exception):
     """The breaker lets nobody through before ``until``."""
 
@@ -595,9 +618,8 @@ class _Attempt:
             action = "refresh"
             if self._refresh():
                 step = self._next_step()
-        if step == "login":
+        if step == "login" and self._log_in():
             action = "login"
-            self._log_in()
         if self.record != self._stored:
             self._save(self.record)
         changed = (self.record.access_token, self.record.state) != (self._before.access_token, self._before.state)
@@ -692,22 +714,24 @@ class _Attempt:
         self._watch_clock(client)
         return tokens
 
-    def _log_in(self) -> None:
+    def _log_in(self) -> bool:
+        """Log in when it is the account's turn; return whether it was."""
         renewer, limits = self._renewer, self._limits
         try:
-            with self._store.login_lock(limits.lock_timeout):
-                self._take_turn()
-                with self._admitted("login"), renewer.client(self._credentials) as client:
-                    tokens = log_in(
-                        client,
-                        renewer.discovered(client),
-                        self._credentials,
-                        journal=self,
-                        limits=limits,
-                        sleep=renewer._sleep,
-                        rng=renewer._rng,
-                    )
-                    self._watch_clock(client)
+            with self._turn(), self._admitted("login"), renewer.client(self._credentials) as client:
+                tokens = log_in(
+                    client,
+                    renewer.discovered(client),
+                    self._credentials,
+                    journal=self,
+                    limits=limits,
+                    sleep=renewer._sleep,
+                    rng=renewer._rng,
+                )
+                self._watch_clock(client)
+        except _NotYet as later:
+            self.record = replace(self.record, state="waiting", not_before=later.at)
+            return False
         except _Blocked as blocked:
             self._hold_back(blocked.until)
         except AccountError as error:
@@ -719,18 +743,40 @@ class _Attempt:
                     "scope must hold offline_access, and some providers want prompt to hold consent."
                 )
             self._accept(tokens, by="login")
+        return True
 
-    def _take_turn(self) -> None:
-        """Wait for the node's gap between two logins; the caller holds the login lock."""
-        limits, now = self._limits, self._now()
-        node = self._store.node()
-        self._blocked(node.login, now)
-        longest = limits.login_gap + limits.login_gap_random
-        wait = min(node.next_login_at - now, longest)
-        if wait > 0:
-            self._renewer._sleep(wait)
-        next_at = self._now() + limits.login_gap + limits.login_gap_random * self._renewer._rng.random()
-        self._store.change_node(lambda state: replace(state, next_login_at=next_at))
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait for the account's turn and hold the node's one place for a login from then on."""
+        while True:
+            with self._store.login_lock(self._limits.lock_timeout):
+                now = self._now()
+                self._blocked(self._store.node().login, now)
+                turn = self._ask_for_turn(now)
+                if turn.gate <= now:
+                    yield
+                    return
+            # Others may log in meanwhile; the gate is looked at again then.
+            if turn.place - now > self._renewer.patience():
+                raise _NotYet(turn.place)
+            self._renewer._sleep(turn.place - now)
+
+    def _ask_for_turn(self, now: float) -> Turn:
+        given: list[Turn] = []
+
+        def ask(state: NodeState) -> NodeState:
+            after, turn = state.ask_for_turn(
+                self.record.name, now, self._limits, opens=self._egress_opens, rng=self._renewer._rng
+            )
+            given.append(turn)
+            return after
+
+        self._store.change_node(ask)
+        return given[0]
+
+    def _egress_opens(self, now: float) -> float:
+        turn, turns = self._credentials.turn
+        return login_opens(now, self._limits, turn=turn, turns=turns)
 
     @contextlib.contextmanager
     def _admitted(self, which: Literal["login", "refresh"]) -> Iterator[None]:

@@ -228,6 +228,25 @@ class Store:
             salt = b""
         return salt if len(salt) == 32 else None
 
+    def adopt_salt(self, salt: bytes) -> bytes:
+        """Take over the salt of a backup, unless the store has one already.
+
+        Args:
+            salt: 32 bytes.
+
+        Returns:
+            The salt that the store has now.
+
+        Raises:
+            StoreError: it can be neither read nor written.
+        """
+        with self._flock(".node.lock", 60.0):
+            found = self.existing_salt()
+            if found is None:
+                found = salt
+                self._write(".salt", found.hex() + "\n")
+        return found
+
     def node(self) -> NodeState:
         """Read what the accounts share; an unreadable file counts as none.
 
@@ -399,6 +418,7 @@ def _node_to_json(node: NodeState) -> dict[str, Any]:
         "version": 1,
         "next_login_at": node.next_login_at,
         "breakers": {"login": _breaker_to_json(node.login), "refresh": _breaker_to_json(node.refresh)},
+        "queue": [list(item) for item in node.queue],
     }
 
 
@@ -407,4 +427,5 @@ def _node_from_json(document: dict[str, Any]) -> NodeState:
         next_login_at=finite(document["next_login_at"]),
         login=_breaker_from_json(document["breakers"]["login"]),
         refresh=_breaker_from_json(document["breakers"]["refresh"]),
+        queue=tuple((str(name), finite(at)) for name, at in document.get("queue", [])),
     )

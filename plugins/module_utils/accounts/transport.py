@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
 from .errors import AccountError, IpBlocked, ProviderError, RateLimited
@@ -52,6 +51,9 @@ def header(response: Response, name: str) -> str:
 
 
 def _http_date(value: str) -> float | None:
+    # Only a renewal reads dates; the agent imports this module as well and has to stay small.
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415
+
     try:
         return parsedate_to_datetime(value).timestamp()
     except (TypeError, ValueError):

@@ -5,16 +5,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import importlib.util
+import io
 import json
 import multiprocessing
 import os
 import random
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.machinery import SourceFileLoader
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
@@ -24,9 +32,15 @@ from ansible_collections.dcta.fleet.plugins.module_utils.accounts.provider impor
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.renewal import Reason, Renewer
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.store import Store
 from ansible_collections.dcta.fleet.plugins.module_utils.http_session import HttpSession
-from identity_fake import me
+from ansible_collections.dcta.fleet.plugins.modules import account_login
+from identity_fake import START, me
 
 ROUNDS = 50
+ENTRY_ROUNDS = 1000
+LIFETIME = 3600.0
+ROOT = Path(__file__).resolve().parents[5]
+Entry = Callable[[], tuple[str, str]]
+"""Renews the account once by one of the two entries; returns what was done and which token is in use then."""
 
 
 class TokenEndpoint(ThreadingHTTPServer):
@@ -123,3 +137,96 @@ def test_fifty_races_cost_one_refresh_each(tmp_path: Path, endpoint: TokenEndpoi
     assert record is not None
     assert record.refresh_token == f"refresh-{ROUNDS}"
     assert record.usable(time.time())
+
+
+def by_module(folder: Path, address: str) -> Entry:
+    """Return the entry that a run of Ansible takes: the module, with all that it reads."""
+    params = {
+        "accounts": ["alice"],
+        "credentials": str(folder / "accounts"),
+        "store": str(folder / "tokens"),
+        "owner": me(),
+        "ca_bundle": "",
+        "timeout": 10,
+        "lift": False,
+        "wait": 900,
+    }
+    provider = Provider.from_mapping({"authorization_endpoint": address, "token_endpoint": address})
+
+    def renew() -> tuple[str, str]:
+        (outcome,) = account_login.supply(params, Limits(), provider)
+        assert outcome.usable, outcome
+        return outcome.action, outcome.token_fingerprint or ""
+
+    return renew
+
+
+def by_agent(folder: Path, address: str) -> Entry:
+    """Return the entry that the agent takes: the program renew-account, with all that it reads."""
+    library = ModuleType("dcta_library")
+    library.__path__ = [str(ROOT / "plugins/module_utils")]
+    sys.modules["dcta_library"] = library
+    path = str(ROOT / "roles/refresh_agent/files/renew-account")
+    specification = importlib.util.spec_from_loader("renew_account", SourceFileLoader("renew_account", path))
+    assert specification is not None
+    assert specification.loader is not None
+    program: Any = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(program)
+    program.CONFIG, program.STORE, program.OWNER = folder / "agent.json", str(folder / "tokens"), me()
+    program.CONFIG.write_text(
+        json.dumps({"provider": {"authorization_endpoint": address, "token_endpoint": address}}), encoding="utf-8"
+    )
+    os.environ["CREDENTIALS_DIRECTORY"] = str(folder)
+
+    def renew() -> tuple[str, str]:
+        sys.stdin = io.StringIO(json.dumps({"name": "alice", "reason": "expiry"}))
+        with contextlib.redirect_stdout(io.StringIO()) as shown:
+            program.main()
+        outcome = json.loads(shown.getvalue())
+        assert outcome["usable"], outcome
+        return outcome["action"], outcome["token_fingerprint"]
+
+    return renew
+
+
+def race_by_entry(which: str, folder: str, address: str, barrier: Barrier) -> None:
+    """Renew by one entry in step with the other process; every round the token of the round before has run out."""
+    entry = {"module": by_module, "agent": by_agent}[which](Path(folder), address)
+    library = {"module": account_login.__name__.rpartition(".modules.")[0] + ".module_utils", "agent": "dcta_library"}
+    defaults = importlib.import_module(library[which] + ".accounts.renewal").Renewer.__init__.__kwdefaults__
+    # No power is cut here, and who waits for the lock looks often.
+    os.fsync = lambda _descriptor: None  # type: ignore[assignment]
+    vars(importlib.import_module(library[which] + ".accounts.store"))["_POLL"] = 0.001
+    rounds = []
+    for number in range(ENTRY_ROUNDS):
+        defaults["clock"] = lambda number=number: START + number * LIFETIME
+        barrier.wait(30)
+        rounds.append(entry())
+    Path(folder, which).write_text(json.dumps(rounds), encoding="utf-8")
+
+
+def test_module_and_agent_race_a_thousand_times_for_one_refresh_each(tmp_path: Path, endpoint: TokenEndpoint) -> None:
+    (tmp_path / "tokens").mkdir(mode=0o700)
+    (tmp_path / "accounts").write_text(json.dumps({"accounts": [{"name": "alice", "refresh_token": "refresh-0"}]}))
+    address = f"http://127.0.0.1:{endpoint.server_address[1]}/token"
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(2)
+    processes = [
+        context.Process(target=race_by_entry, args=(which, str(tmp_path), address, barrier))
+        for which in ("module", "agent")
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0]
+    rounds = list(zip(*(json.loads((tmp_path / which).read_text()) for which in ("module", "agent")), strict=True))
+    assert all(sorted(action for action, _token in both) == ["none", "refresh"] for both in rounds)
+    assert all(mine == other for (_action, mine), (_other, other) in rounds)
+    assert len({token for ((_action, token), _other) in rounds}) == ENTRY_ROUNDS
+    assert {action for ((action, _token), _other) in rounds} == {"none", "refresh"}
+    assert (endpoint.serial, endpoint.reused) == (ENTRY_ROUNDS, 0)
+    with Store(str(tmp_path / "tokens"), me()) as store:
+        record = store.load("alice")
+    assert record is not None
+    assert record.refresh_token == f"refresh-{ENTRY_ROUNDS}"
