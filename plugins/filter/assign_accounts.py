@@ -11,11 +11,10 @@ short_description: Decide which node owns which account
 version_added: 0.1.0
 author: the dcta.fleet authors (@dcta)
 description:
-  - Every account has exactly one owner node, chosen by weighted rendezvous hashing of the names. The answer depends
-    on nothing
-    but the input, so every run and every controller gives the same.
-  - Adding a node moves about 1/n of the accounts, all of them to the new node. Removing a node moves only the
-    accounts it had.
+  - Every account has exactly one owner node, chosen by weighted rendezvous hashing of the names. The answer depends on
+    nothing but the input, so every run and every controller gives the same, whatever the order of accounts and nodes.
+  - Adding a node to make n of them moves about 1/n of the accounts, all of them to the new node. Removing a node moves
+    only the accounts it had. Changing a node's weight moves accounts only to it or only from it.
   - An account with the key C(node) stays on that node.
 positional: _input, nodes
 options:

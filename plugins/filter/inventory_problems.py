@@ -20,7 +20,8 @@ options:
     required: true
     description:
       - The settings, with the keys C(accounts), C(nodes), C(api_keys), C(require_api_key), C(tls), C(tls_certificate),
-        C(tls_private_key), C(listen), C(mode), C(proxy), C(settings), C(known_settings), C(renamed_settings).
+        C(tls_private_key), C(listen), C(mode), C(proxy), C(alert_webhook), C(settings), C(known_settings),
+        C(renamed_settings), and, where the program knows less than all, C(proxy_schemes) and C(token_pattern).
 """
 
 EXAMPLES = r"""
@@ -47,8 +48,11 @@ def inventory_problems(settings: Mapping[str, Any]) -> list[str]:
     problems = inventory_rules.setting_problems(
         settings["settings"], settings["known_settings"], settings["renamed_settings"]
     )
+    schemes = list(settings.get("proxy_schemes", inventory_rules.PROXY_SCHEMES))
     problems += inventory_rules.mode_problems(str(settings["mode"]))
-    problems += inventory_rules.account_problems(settings["accounts"], list(settings["nodes"]))
+    problems += inventory_rules.account_problems(
+        settings["accounts"], list(settings["nodes"]), schemes, str(settings.get("token_pattern", ""))
+    )
     if settings["require_api_key"]:
         problems += inventory_rules.api_key_problems(settings["api_keys"])
     if settings["tls"]:
@@ -57,8 +61,8 @@ def inventory_problems(settings: Mapping[str, Any]) -> list[str]:
         )
     problems += inventory_rules.listen_problems(str(settings["listen"]))
     if settings["proxy"]:
-        problems += inventory_rules.proxy_problems(str(settings["proxy"]), "dcta_proxy")
-    return problems
+        problems += inventory_rules.proxy_problems(str(settings["proxy"]), "dcta_proxy", schemes)
+    return problems + inventory_rules.webhook_problems(settings["alert_webhook"])
 
 
 class FilterModule:

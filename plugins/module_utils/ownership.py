@@ -56,3 +56,42 @@ def assign(
     for account in accounts:
         result.setdefault(owner(account, nodes, weights), []).append(str(account["name"]))
     return {node: sorted(names) for node, names in result.items()}
+
+
+def arrivals(assigned: Mapping[str, Sequence[str]], held: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Return the accounts that some nodes are about to get.
+
+    :param assigned: node name to the names of the accounts that shall live there, as :func:`assign` gives it.
+    :param held: the nodes of a run, each with the names of the accounts that it holds now.
+    :returns: account name to the node that does not hold it yet.
+    """
+    return {name: node for node, present in held.items() for name in assigned[node] if name not in present}
+
+
+def conflicts(
+    assigned: Mapping[str, Sequence[str]],
+    held: Mapping[str, Sequence[str]],
+    outside: Mapping[str, Sequence[str] | None],
+) -> list[str]:
+    """Return why a run of some nodes would give an account a second owner.
+
+    :param assigned: as for :func:`arrivals`.
+    :param held: as for :func:`arrivals`.
+    :param outside: the nodes that the run leaves out, each with the names of the accounts that it holds, or nothing
+        when it could not be asked.
+    :returns: one sentence a problem; none when no account is about to arrive anywhere.
+    """
+    arriving = arrivals(assigned, held)
+    problems = []
+    for node, names in outside.items():
+        if names is None and arriving:
+            problems.append(
+                f"{node} cannot be asked whether it still uses {', '.join(sorted(arriving))}: bring it back, or make "
+                "sure that it is off for good and name it in dcta_lost_nodes"
+            )
+        problems += [
+            f"account {name} still lives on {node} and would live on {arriving[name]} too: run without --limit, or "
+            f"with both nodes in it"
+            for name in sorted(set(names or ()) & set(arriving))
+        ]
+    return problems

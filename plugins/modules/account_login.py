@@ -51,8 +51,9 @@ options:
       - >-
         JSON file on the node with the accounts' credentials,
         of the form C({"accounts": [{"name": "alice", "email": "...", "password": "..."}]}).
-        Further keys of an account are C(totp_secret), C(refresh_token), C(access_token) and C(proxy).
-      - If the file does not exist in check mode, a login is predicted for every account.
+        Further keys of an account are C(totp_secret), C(refresh_token), C(access_token), C(proxy), and C(login_turn)
+        such as C(2/10) when the account's node shares its egress with others.
+      - In check mode a login is predicted for every account that is not in the file yet.
     type: path
     required: true
   store:
@@ -81,9 +82,17 @@ options:
     description:
       - What differs from the built-in renewal policy, by name, in seconds or as counts.
         An unknown name is refused with the list of all names.
-      - The module waits V(login_gap) plus at most V(login_gap_random) seconds between two logins.
+      - The module waits V(login_gap) plus at most V(login_gap_random) seconds between two logins, and where several
+        nodes leave by one egress, for the times that the clock gives to this node.
     type: dict
     default: {}
+  wait:
+    description:
+      - Seconds in which the module waits for turns to log in.
+        Accounts whose turn comes later are left V(waiting), and the refresh agent logs them in one after the other.
+      - A login that has its turn is finished, so the module may take a little longer.
+    type: float
+    default: 900.0
   ca_bundle:
     description:
       - File on the node with the CA certificates that the provider's certificate is checked against.
@@ -148,8 +157,9 @@ accounts:
       sample: password
     state:
       description:
-        - V(new) if nothing was tried yet, V(valid) after a success, V(waiting) after a failure that passes,
-          V(quarantined) until the credentials change, V(needs_operator) until a person has acted.
+        - V(new) if nothing was tried yet, V(valid) after a success, V(waiting) after a failure that passes or until it
+          is the account's turn to log in, V(quarantined) until the credentials change, V(needs_operator) until a person
+          has acted.
       returned: always
       type: str
       sample: valid
@@ -200,11 +210,11 @@ accounts:
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.dcta.fleet.plugins.module_utils.account_results import result_of
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.credentials import Credentials, load_credentials
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.errors import ConfigurationError, StoreError
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.policy import Limits
@@ -212,37 +222,6 @@ from ansible_collections.dcta.fleet.plugins.module_utils.accounts.provider impor
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.renewal import Outcome, Renewer, foresee
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.store import Store
 from ansible_collections.dcta.fleet.plugins.module_utils.http_session import REQUESTS_IMPORT_ERROR, HttpSession
-
-
-def moment(seconds: float | None) -> str | None:
-    """Write a point in time in UTC.
-
-    Args:
-        seconds: since the epoch, or None.
-
-    Returns:
-        RFC 3339 with whole seconds, or None.
-    """
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def result_of(outcome: Outcome) -> dict[str, Any]:
-    """Return an outcome in the form that the module's documentation promises."""
-    return {
-        "name": outcome.name,
-        "kind": outcome.kind,
-        "state": outcome.state,
-        "usable": outcome.usable,
-        "action": outcome.action,
-        "changed": outcome.changed,
-        "expires_at": moment(outcome.expires_at),
-        "next_renewal": moment(outcome.next_renewal),
-        "error_class": outcome.error_class,
-        "message": outcome.message,
-        "cure": outcome.cure,
-    }
 
 
 def unknown_yet(name: str) -> Outcome:
@@ -298,12 +277,16 @@ def foretell(params: Mapping[str, Any], limits: Limits, provider: Provider) -> l
     names = list(dict.fromkeys(params["accounts"]))
     if not Path(params["credentials"]).exists():
         return [unknown_yet(name) for name in names]
-    credentials = credentials_of(params["credentials"], names)
+    # A real run would have written them just before.
+    credentials = load_credentials(params["credentials"])
+    known = [name for name in names if name in credentials]
     if not Path(params["store"]).exists():
-        return [foresee(credentials[name], limits, provider) for name in names]
-    with Store(params["store"], params["owner"]) as store:
-        renewer = renewer_of(params, store, credentials, limits, provider)
-        return [renewer.predict(name, lift=params["lift"]) for name in names]
+        told = {name: foresee(credentials[name], limits, provider) for name in known}
+    else:
+        with Store(params["store"], params["owner"]) as store:
+            renewer = renewer_of(params, store, credentials, limits, provider)
+            told = {name: renewer.predict(name, lift=params["lift"]) for name in known}
+    return [told.get(name) or unknown_yet(name) for name in names]
 
 
 def supply(params: Mapping[str, Any], limits: Limits, provider: Provider) -> list[Outcome]:
@@ -342,7 +325,14 @@ def renewer_of(
     def session(account: Credentials) -> HttpSession:
         return HttpSession(proxy=account.proxy, ca_bundle=params["ca_bundle"] or None, timeout=params["timeout"])
 
-    return Renewer(store=store, provider=provider, credentials=credentials, session_factory=session, limits=limits)
+    return Renewer(
+        store=store,
+        provider=provider,
+        credentials=credentials,
+        session_factory=session,
+        limits=limits,
+        login_wait=params["wait"],
+    )
 
 
 def main() -> None:
@@ -355,6 +345,7 @@ def main() -> None:
             "owner": {"type": "str", "default": "dcta-agent"},
             "provider": {"type": "dict", "default": {}},
             "limits": {"type": "dict", "default": {}},
+            "wait": {"type": "float", "default": 900.0},
             "ca_bundle": {"type": "path", "default": ""},
             "timeout": {"type": "float", "default": 30.0},
             "lift": {"type": "bool", "default": False},

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.renewal import Renewer
 from ansible_collections.dcta.fleet.plugins.modules import account_login
 from identity_fake import EMAIL, HOST, PASSWORD, Clock, FakeProvider, jwt, me
 
@@ -89,6 +91,39 @@ def test_check_real_check_again_real_again(run: Run, provider: FakeProvider) -> 
     assert provider.passwords_seen == [PASSWORD]
 
 
+def test_check_real_check_again_real_again_where_not_all_have_their_turn(
+    run: Run, node: Path, provider: FakeProvider
+) -> None:
+    entries = [{"name": name, "email": EMAIL, "password": PASSWORD} for name in ("alice", "dave", "erin")]
+    (node / "accounts.json").write_text(json.dumps({"accounts": entries}))
+    arguments = {"accounts": ["alice", "dave", "erin"], "limits": {}, "wait": 0}
+    steps = [run(check=check, **arguments) for check in (True, False, True, False)]
+    assert [step["changed"] for step in steps] == [True, True, False, False]
+    assert [account["action"] for account in steps[0]["accounts"]] == ["login", "login", "login"]
+    alice, dave, erin = steps[1]["accounts"]
+    assert (alice["state"], dave["state"], erin["state"]) == ("valid", "waiting", "waiting")
+    assert (dave["action"], dave["error_class"], dave["usable"]) == ("none", None, False)
+    assert dave["message"] == "The account waits for its turn to log in."
+    assert dave["next_renewal"] < erin["next_renewal"]
+    assert steps[3]["accounts"][1:] == [{**account, "changed": False} for account in (dave, erin)]
+    assert provider.passwords_seen == [PASSWORD]
+
+
+def test_a_login_waits_for_its_turn_as_long_as_it_may(
+    run: Run, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del provider
+    slept: list[float] = []
+    now = time.time()
+    simulated = partial(Renewer, clock=lambda: now + sum(slept), sleep=slept.append)
+    monkeypatch.setattr(account_login, "Renewer", simulated)
+    run(limits={})
+    result = run(accounts=["bob"], limits={})
+    assert result["accounts"][0]["error_class"] == "bad_credentials"
+    assert len(slept) == 1
+    assert 30 <= slept[0] <= 60
+
+
 def test_check_mode_leaves_no_trace(run: Run, node: Path, provider: FakeProvider) -> None:
     run(check=True)
     assert list((node / "tokens").iterdir()) == []
@@ -144,6 +179,15 @@ def test_on_a_new_host_check_mode_predicts_a_login_for_all(run: Run, node: Path)
     assert result["changed"]
     only_store_missing = run(check=True, accounts=["alice", "carol"], store=nothing["store"])
     assert [account["action"] for account in only_store_missing["accounts"]] == ["login", "adopt"]
+
+
+def test_check_mode_predicts_a_login_for_an_account_that_is_new_to_the_node(run: Run) -> None:
+    run()
+    result = run(check=True, accounts=["zoe", "alice"])
+    assert [(account["name"], account["action"]) for account in result["accounts"]] == [
+        ("zoe", "login"),
+        ("alice", "none"),
+    ]
 
 
 def test_lifting_is_predicted_and_done(run: Run) -> None:
