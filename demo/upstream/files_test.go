@@ -57,15 +57,20 @@ func (c *handClock) clock() clock {
 	}
 }
 
+var (
+	texts    = profiles["acheong08_2023_07"]
+	objects  = profiles["acheong08_2023_08"]
+	accounts = profiles["xqdoo00o_2025_02"]
+)
+
 const (
-	week      = 7 * 24 * time.Hour
 	oneToken  = `[{"token":"one","puid":""}]`
 	twoTokens = `[{"token":"one","puid":""},{"token":"two","puid":""}]`
 )
 
 func TestAnAbsentTokenFileIsCreatedEmpty(t *testing.T) {
 	inFolder(t, nil)
-	openTokenStore(week, systemClock)
+	openObjectList(week, systemClock)
 	if got := fileText(t, tokenFile); got != "[]" {
 		t.Fatalf("the file holds %q", got)
 	}
@@ -74,7 +79,7 @@ func TestAnAbsentTokenFileIsCreatedEmpty(t *testing.T) {
 func TestATokenFileOfAnotherFormIsWiped(t *testing.T) {
 	for _, text := range []string{"no JSON", `["one"]`, `{"account":{"token":"one"}}`, ""} {
 		inFolder(t, map[string]string{tokenFile: text})
-		store := openTokenStore(week, systemClock)
+		store := openObjectList(week, systemClock)
 		if got := fileText(t, tokenFile); got != "[]" || store.next().Token != "" {
 			t.Errorf("%q became %q", text, got)
 		}
@@ -83,7 +88,7 @@ func TestATokenFileOfAnotherFormIsWiped(t *testing.T) {
 
 func TestAWrongTokenFileIsKeptWhenAnAccountsFileExists(t *testing.T) {
 	inFolder(t, map[string]string{tokenFile: "no JSON", accountFile: "a@example.org:pw\n"})
-	openTokenStore(week, systemClock)
+	openObjectList(week, systemClock)
 	if got := fileText(t, tokenFile); got != "no JSON" {
 		t.Fatalf("the file holds %q", got)
 	}
@@ -93,7 +98,7 @@ func TestATokenFileOlderThanAWeekIsWipedAtStart(t *testing.T) {
 	for age, want := range map[time.Duration]string{week + time.Second: "[]", week - time.Minute: oneToken} {
 		inFolder(t, map[string]string{tokenFile: oneToken})
 		hand := &handClock{time: time.Now().Add(age)}
-		openTokenStore(week, hand.clock())
+		openObjectList(week, hand.clock())
 		if got := fileText(t, tokenFile); got != want {
 			t.Errorf("at the age of %s the file holds %q", age, got)
 		}
@@ -103,7 +108,7 @@ func TestATokenFileOlderThanAWeekIsWipedAtStart(t *testing.T) {
 func TestTheTimerOfTheStartWipesTokensPatchedMeanwhile(t *testing.T) {
 	inFolder(t, map[string]string{tokenFile: oneToken})
 	hand := &handClock{time: time.Now().Add(5 * 24 * time.Hour)}
-	store := openTokenStore(week, hand.clock())
+	store := openObjectList(week, hand.clock())
 	if len(hand.waits) != 1 || hand.waits[0] < 47*time.Hour || hand.waits[0] > 49*time.Hour {
 		t.Fatalf("the timers are set to %s", hand.waits)
 	}
@@ -122,7 +127,7 @@ func TestTheTimerOfTheStartWipesTokensPatchedMeanwhile(t *testing.T) {
 
 func TestTokensPatchedIntoAnUnwritableFileAreGone(t *testing.T) {
 	inFolder(t, map[string]string{tokenFile: oneToken})
-	store := openTokenStore(week, systemClock)
+	store := openObjectList(week, systemClock)
 	os.Remove(tokenFile)
 	os.Mkdir(tokenFile, 0o700) // root writes read-only files, but nobody writes a folder
 	store.replace([]secret{{Token: "new"}})
@@ -133,7 +138,7 @@ func TestTokensPatchedIntoAnUnwritableFileAreGone(t *testing.T) {
 
 func TestTokensTakeTurnsInStrictOrder(t *testing.T) {
 	inFolder(t, map[string]string{tokenFile: twoTokens})
-	store := openTokenStore(week, systemClock)
+	store := openObjectList(week, systemClock)
 	for _, want := range []string{"one", "two", "one", "two"} {
 		if got := store.next().Token; got != want {
 			t.Fatalf("%q came instead of %q", got, want)
@@ -150,7 +155,7 @@ func TestALineWithoutColonInTheAccountsFilePanics(t *testing.T) {
 					t.Errorf("%q: panic is %v", text, got)
 				}
 			}()
-			openTokenStore(week, systemClock)
+			openObjectList(week, systemClock)
 		}()
 	}
 }
@@ -169,18 +174,18 @@ func TestAProxyLineWithoutKnownSchemeMeansADirectConnection(t *testing.T) {
 func TestTheProxyFileGoesBeforeTheEnvironment(t *testing.T) {
 	t.Setenv("http_proxy", "http://127.0.0.1:1")
 	inFolder(t, map[string]string{proxyFile: "no colon\nhttp://127.0.0.1:2\nhttp://127.0.0.1:3\n"})
-	if got := strings.Join(readProxies().proxies, " "); got != "http://127.0.0.1:2 http://127.0.0.1:3" {
+	if got := strings.Join(readProxies(objects).proxies, " "); got != "http://127.0.0.1:2 http://127.0.0.1:3" {
 		t.Fatalf("the proxies are %q", got)
 	}
 	inFolder(t, nil)
-	if got := strings.Join(readProxies().proxies, " "); got != "http://127.0.0.1:1" {
+	if got := strings.Join(readProxies(objects).proxies, " "); got != "http://127.0.0.1:1" {
 		t.Fatalf("the proxies are %q", got)
 	}
 }
 
 func TestTheKeyFileIsReadOnceAtTheFirstRequest(t *testing.T) {
 	inFolder(t, nil)
-	ring := &keyRing{tokensAreKeys: true}
+	ring := &keyRing{}
 	os.WriteFile(keyFile, []byte("first\n"), 0o600)
 	if ring.refuse(httptest.NewRecorder(), "Bearer first") {
 		t.Fatal("a file written before the first request does not count")
@@ -193,7 +198,7 @@ func TestTheKeyFileIsReadOnceAtTheFirstRequest(t *testing.T) {
 
 func TestOnlyKeysAndAccessTokensPassTheKeyCheck(t *testing.T) {
 	inFolder(t, map[string]string{keyFile: "first\nsecond\n"})
-	ring := &keyRing{tokensAreKeys: true}
+	ring := &keyRing{}
 	for authorization, passes := range map[string]bool{
 		"Bearer first": true, "Bearer second": true, "Bearer " + tokenPrefix + "x.y.z": true,
 		"": false, "first": false, "Bearer FIRST": false, "Bearer sk-1": false, tokenPrefix + "x": false, "Bearer ": false,

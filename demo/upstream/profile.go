@@ -4,21 +4,47 @@
 
 package main
 
-import "time"
-
 // profile holds what the known variants of the program do differently.
 type profile struct {
-	name             string
-	portFallback     bool          // PORT counts when SERVER_PORT is empty
-	maxTokenFileAge  time.Duration // an older token file is emptied; zero: never
-	historyOn        func(setting string) bool
-	provesKeyByToken bool // a client's access token passes api_keys.txt and is used in place of the operator's
+	name            string
+	portFallback    bool // PORT counts when SERVER_PORT is empty
+	historyOn       func(setting string) bool
+	usesClientToken bool // a client's access token is used in place of the operator's
+	verifiesTLS     bool
+	hasAudio        bool
+	adminRoutes     []string
+	models          []string // the fixed list of models; nil: the official API is asked for it
+	openTokens      func(clock clock, proxies *proxyRing) tokenStore
+	proxyAddress    func(line string) string // the URL of a line of the proxy file; empty: a direct connection
 }
 
-var acheong0823 = profile{
-	name:             "acheong08_2023_08",
-	portFallback:     true,
-	maxTokenFileAge:  7 * 24 * time.Hour,
-	historyOn:        func(setting string) bool { return setting == "" },
-	provesKeyByToken: true,
+var profiles = map[string]profile{
+	"acheong08_2023_07": {
+		name:            "acheong08_2023_07",
+		portFallback:    true,
+		historyOn:       func(setting string) bool { return setting == "" },
+		usesClientToken: true,
+		adminRoutes:     []string{"tokens", "password", "puid", "openai"},
+		openTokens:      func(clock clock, proxies *proxyRing) tokenStore { return openStringList(clock, proxies) },
+		proxyAddress:    socksLine,
+	},
+	"acheong08_2023_08": {
+		name:            "acheong08_2023_08",
+		portFallback:    true,
+		historyOn:       func(setting string) bool { return setting == "" },
+		usesClientToken: true,
+		adminRoutes:     []string{"tokens", "password", "puid", "openai"},
+		openTokens:      func(clock clock, _ *proxyRing) tokenStore { return openObjectList(week, clock) },
+		proxyAddress:    urlLine,
+	},
+	"xqdoo00o_2025_02": {
+		name:         "xqdoo00o_2025_02",
+		historyOn:    func(setting string) bool { return setting == "true" },
+		verifiesTLS:  true,
+		hasAudio:     true,
+		adminRoutes:  []string{"tokens", "password"},
+		models:       []string{"gpt-3.5-turbo", "gpt-4", "gpt-4o", "gpt-4o-mini", "o1", "o1-mini"},
+		openTokens:   func(clock clock, proxies *proxyRing) tokenStore { return openAccountMap(clock, proxies) },
+		proxyAddress: urlLine,
+	},
 }

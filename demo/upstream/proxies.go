@@ -22,18 +22,19 @@ const (
 
 // proxyRing hands out proxies in turn, each with a client of its own.
 type proxyRing struct {
-	mutex   sync.Mutex
-	proxies []string
-	clients map[string]*http.Client
+	mutex       sync.Mutex
+	proxies     []string
+	clients     map[string]*http.Client
+	verifiesTLS bool
 }
 
 // readProxies reads the proxy file, or else the one proxy of the environment.
-func readProxies() *proxyRing {
-	ring := &proxyRing{clients: map[string]*http.Client{}}
+func readProxies(profile profile) *proxyRing {
+	ring := &proxyRing{clients: map[string]*http.Client{}, verifiesTLS: profile.verifiesTLS}
 	text, _ := os.ReadFile(proxyFile)
 	for _, line := range strings.Split(string(text), "\n") {
-		if strings.Contains(line, ":") {
-			ring.proxies = append(ring.proxies, line)
+		if address := profile.proxyAddress(line); address != "" {
+			ring.proxies = append(ring.proxies, address)
 		}
 	}
 	if proxy := os.Getenv("http_proxy"); len(ring.proxies) == 0 && proxy != "" {
@@ -52,9 +53,29 @@ func (r *proxyRing) client() *http.Client {
 		r.proxies = append(r.proxies[1:], proxy)
 	}
 	if r.clients[proxy] == nil {
-		r.clients[proxy] = newClient(proxyAddress(proxy))
+		r.clients[proxy] = newClient(proxyAddress(proxy), r.verifiesTLS)
 	}
 	return r.clients[proxy]
+}
+
+// urlLine takes a line with a colon for a URL.
+func urlLine(line string) string {
+	if !strings.Contains(line, ":") {
+		return ""
+	}
+	return line
+}
+
+// socksLine reads host:port and host:port:user:password; every other line, a URL too, counts as none.
+func socksLine(line string) string {
+	fields := strings.Split(line, ":")
+	switch len(fields) {
+	case 2:
+		return "socks5://" + line
+	case 4:
+		return "socks5://" + fields[2] + ":" + fields[3] + "@" + fields[0] + ":" + fields[1]
+	}
+	return ""
 }
 
 // proxyAddress returns nil, so a direct connection, for a line whose scheme the program does not know,
@@ -71,15 +92,15 @@ func proxyAddress(line string) *url.URL {
 	return nil
 }
 
-func newClient(proxy *url.URL) *http.Client {
+func newClient(proxy *url.URL, verifiesTLS bool) *http.Client {
 	return &http.Client{
 		Timeout: replyTimeout,
 		Transport: &http.Transport{
 			Proxy:               http.ProxyURL(proxy),
 			MaxIdleConnsPerHost: idlePerHost,
 			DisableCompression:  true,
-			// The program does not verify the provider, and operators have to know that.
-			TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+			// Two variants do not verify the provider, and operators have to know that.
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: !verifiesTLS},
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}

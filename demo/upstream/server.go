@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -25,7 +26,7 @@ const maxBody = 64 << 20
 // program is the running program: its settings and what it read at the start.
 type program struct {
 	profile profile
-	tokens  *tokenStore
+	tokens  tokenStore
 	proxies *proxyRing
 	keys    *keyRing
 	access  *log.Logger
@@ -112,6 +113,23 @@ func (p *program) ServeHTTP(plain http.ResponseWriter, r *http.Request) {
 // route knows the paths by exact text: a ServeMux would redirect unclean ones and hide what arrived.
 func (p *program) route(w http.ResponseWriter, r *http.Request, body []byte) {
 	authorization := r.Header.Get("Authorization")
+	defer func() {
+		if failure := recover(); failure != nil {
+			// The program's framework answers with nothing but a status.
+			fmt.Fprintf(os.Stderr, "[Recovery] panic recovered: %v\n%s", failure, debug.Stack())
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	}()
+	if r.Method == "PATCH" && strings.HasPrefix(r.URL.Path, "/admin/") {
+		p.administer(w, r.URL.Path[len("/admin/"):], authorization, body)
+		return
+	}
+	if p.profile.hasAudio && r.Method == "POST" && strings.HasPrefix(r.URL.Path, "/v1/audio/") {
+		if !p.keys.refuse(w, authorization) {
+			p.speak(w, r.URL.Path[len("/v1/audio/"):])
+		}
+		return
+	}
 	switch r.Method + " " + r.URL.Path {
 	case "GET /ping":
 		answerJSON(w, http.StatusOK, map[string]string{"message": "pong"})
@@ -123,39 +141,71 @@ func (p *program) route(w http.ResponseWriter, r *http.Request, body []byte) {
 			p.complete(w, r, body)
 		}
 	case "GET /v1/models", "GET /v1/engines":
-		if !p.keys.refuse(w, authorization) {
-			answerJSON(w, http.StatusInternalServerError, map[string]string{"error": "error sending request"})
+		if r.URL.Path == "/v1/engines" && p.profile.models != nil {
+			notFound(w)
+		} else if !p.keys.refuse(w, authorization) {
+			p.list(w)
 		}
-	case "PATCH /admin/tokens", "PATCH /admin/password", "PATCH /admin/puid", "PATCH /admin/openai":
-		p.administer(w, r.URL.Path, authorization, body)
 	default:
-		answerJSON(w, http.StatusNotFound, map[string]string{"error": "There is no such page."})
+		notFound(w)
 	}
 }
 
-func (p *program) administer(w http.ResponseWriter, path, authorization string, body []byte) {
+func notFound(w http.ResponseWriter) {
+	answerJSON(w, http.StatusNotFound, map[string]string{"error": "There is no such page."})
+}
+
+// list answers with the fixed models, or fails as the program does where the official API cannot be asked.
+func (p *program) list(w http.ResponseWriter) {
+	if p.profile.models == nil {
+		answerJSON(w, http.StatusInternalServerError, map[string]string{"error": "error sending request"})
+		return
+	}
+	var models []any
+	for _, name := range p.profile.models {
+		models = append(models, map[string]any{"id": name, "object": "model", "created": 0, "owned_by": "stand-in"})
+	}
+	answerJSON(w, http.StatusOK, map[string]any{"object": "list", "data": models})
+}
+
+// speak stands for the two audio routes, which want an account.
+func (p *program) speak(w http.ResponseWriter, name string) {
+	switch account := p.tokens.next().account; {
+	case name != "speech" && name != "transcriptions":
+		notFound(w)
+	case account == "":
+		answerJSON(w, http.StatusInternalServerError, map[string]string{"error": "Logined user only"})
+	case name == "speech":
+		w.Header().Set("Content-Type", "audio/aac")
+		io.WriteString(w, "the sound of a stand-in")
+	default:
+		answerJSON(w, http.StatusOK, map[string]string{"text": "the words of a stand-in"})
+	}
+}
+
+func (p *program) administer(w http.ResponseWriter, name, authorization string, body []byte) {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
+	known := false
+	for _, route := range p.profile.adminRoutes {
+		known = known || route == name
+	}
+	if !known {
+		notFound(w)
+		return
+	}
 	if authorization != p.adminPassword {
 		answerText(w, http.StatusUnauthorized, "Unauthorized")
 		return
 	}
-	name := path[len("/admin/"):]
-	var tokens []secret
-	var settings map[string]any
-	var target any = &settings
-	if name == "tokens" {
-		target = &tokens
-	}
 	// Only the first JSON value counts, as with the program: what follows it is not looked at.
-	if json.NewDecoder(bytes.NewReader(body)).Decode(target) != nil {
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	var settings map[string]any
+	if name == "tokens" && !p.tokens.patch(decoder) || name != "tokens" && decoder.Decode(&settings) != nil {
 		answerText(w, http.StatusBadRequest, name+" not provided")
 		return
 	}
-	switch name {
-	case "tokens":
-		p.tokens.replace(tokens)
-	case "password":
+	if name == "password" {
 		// The program does not insist on the key either: without it the password becomes empty.
 		p.adminPassword, _ = settings["password"].(string)
 	}
@@ -173,7 +223,7 @@ func (p *program) complete(w http.ResponseWriter, r *http.Request, body []byte) 
 	}
 	token := p.tokens.next()
 	key, _ := cutBearer(r.Header.Get("Authorization"))
-	if p.profile.provesKeyByToken && strings.HasPrefix(key, tokenPrefix) {
+	if p.profile.usesClientToken && strings.HasPrefix(key, tokenPrefix) {
 		token.Token = key
 	}
 	client := p.proxies.client()

@@ -63,8 +63,13 @@ func startBackEnd(t *testing.T) *backEnd {
 
 func startProgram(t *testing.T, files map[string]string) *httptest.Server {
 	t.Helper()
+	return startVariant(t, objects, files)
+}
+
+func startVariant(t *testing.T, profile profile, files map[string]string) *httptest.Server {
+	t.Helper()
 	inFolder(t, files)
-	p := newProgram(acheong0823, systemClock)
+	p := newProgram(profile, systemClock)
 	p.access = log.New(io.Discard, "", 0)
 	server := httptest.NewServer(p)
 	t.Cleanup(server.Close)

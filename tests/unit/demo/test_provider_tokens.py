@@ -287,3 +287,14 @@ def test_tls_and_a_git_repository_below_git_are_served(tmp_path: Path) -> None:
     finally:
         standins.stop()
     assert REDIRECT_URI not in document.text
+
+
+def test_the_clock_can_be_set_ahead_and_reset_brings_it_back(standins: StandIns) -> None:
+    tokens = standins.control("/issue", email=ALICE, lifetime=60.0, refresh=True)
+    standins.control("/clock", ahead=61.0)
+    assert standins.chat(tokens["access_token"]).status == 401
+    later = standins.refresh(tokens["refresh_token"]).json
+    assert standins.chat(later["access_token"]).status == 200
+    standins.control("/reset")
+    assert standins.chat(later["access_token"]).status == 200
+    assert "ahead" in standins.refused("/clock", forward=1)
