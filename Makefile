@@ -43,7 +43,12 @@ world: ## Start the demo's hosts: two nodes and the stand-ins
 # ---- the gates ----
 
 .PHONY: test
-test: check sanity package-test molecule ## All gates, then Molecule on the demo's hosts
+test: fresh-world ## All gates beside Molecule's first scenario, then the others, on hosts that nothing has touched
+	@$(MAKE) --jobs=2 gates molecule-native
+	@$(MAKE) molecule-hold molecule-accounts molecule-docker
+
+.PHONY: gates
+gates: check sanity package-test ## Everything that needs no hosts
 
 .PHONY: check
 check: lint types unit changelog syntax docs ## The quick gates
@@ -95,11 +100,17 @@ sanity: tools ## ansible-test sanity
 package-test: tools ## The built collection, installed and used with a foreign inventory
 	$(STEP) "installed collection" tools/package_test.sh
 
-.PHONY: molecule
-molecule: ## Molecule, all scenarios, on hosts that nothing has touched; they stay until make demo-down
+.PHONY: fresh-world
+fresh-world:
 	@demo/world/up.sh --fresh
-	$(STEP) "molecule native" $(MOLECULE) test --destroy=never --no-command-borders --scenario-name native
-	$(STEP) "molecule hold" $(MOLECULE) test --destroy=never --no-command-borders --scenario-name hold
+
+.PHONY: molecule
+molecule: fresh-world molecule-native molecule-hold molecule-accounts molecule-docker ## Molecule, all scenarios; the hosts stay until make demo-down
+
+# Each but the first takes the hosts as the one before it left them.
+.PHONY: molecule-native molecule-hold molecule-accounts molecule-docker
+molecule-native molecule-hold molecule-accounts molecule-docker: molecule-%:
+	$(STEP) "molecule $*" $(MOLECULE) test --destroy=never --no-command-borders --scenario-name $*
 
 # ---- measurements, on the deployed world ----
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import socket
+from pathlib import Path
 from typing import Any
 
 SOCKET = "/run/dcta-lanes.sock"
+RUN_DIRECTORY = Path("/run/dcta-lanes")
 # Two replicas may each finish streams for 70 s before they start again.
 ANSWER_SECONDS = 300.0
 

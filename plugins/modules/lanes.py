@@ -65,6 +65,7 @@ failed_lanes:
 """
 
 import hashlib
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -72,9 +73,14 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.errors import AccountsError
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.store import Store
-from ansible_collections.dcta.fleet.plugins.module_utils.lane_runner import SOCKET, LaneRunner, LaneRunnerError
+from ansible_collections.dcta.fleet.plugins.module_utils.lane_runner import (
+    RUN_DIRECTORY,
+    SOCKET,
+    LaneRunner,
+    LaneRunnerError,
+)
 
-RUN_DIRECTORY = Path("/run/dcta-lanes")
+DESCRIPTION = Path("/etc/dcta/lanes.json")
 SIDE_BY_SIDE = 16
 
 
@@ -118,6 +124,14 @@ def forgotten(names: list[str]) -> list[str]:
     return sorted({path.stem for path in RUN_DIRECTORY.glob("*.json")} - set(names))
 
 
+def described() -> set[str]:
+    """Return the lanes that the lane runner knows."""
+    try:
+        return set(json.loads(DESCRIPTION.read_bytes())["lanes"])
+    except FileNotFoundError:
+        return set()
+
+
 def run(module: AnsibleModule) -> None:
     """Converge all lanes side by side and report."""
     names: list[str] = module.params["names"]
@@ -128,12 +142,16 @@ def run(module: AnsibleModule) -> None:
     except AccountsError as error:
         module.fail_json(msg=f"{error.sentence} {error.cure}")
     runner = LaneRunner()
+    # A real run would have described all lanes just before.
+    new = set(names) - described() if module.check_mode else set()
     done: dict[str, str] = {}
     failed: dict[str, str] = {}
 
     def work(name: str) -> None:
         try:
-            if name in names:
+            if name in new:
+                done[name] = "started"
+            elif name in names:
                 done[name] = converge(runner, name, tokens.get(name, ""), module.check_mode)
             else:
                 if not module.check_mode:

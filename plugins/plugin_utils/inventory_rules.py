@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from ansible_collections.dcta.fleet.plugins.module_utils.lane_address import lane_address
 
@@ -27,15 +27,21 @@ ACCOUNT_NAME = re.compile(r"[a-z][a-z0-9-]{0,19}\Z")
 ACCOUNT_KEYS = ("name", "email", "password", "totp_secret", "refresh_token", "access_token", "node", "proxy")
 API_KEY_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}\Z")
 API_KEY = re.compile(r"[A-Za-z0-9._~+/=-]{32,}\Z")
-MODES = ("native",)
+MODES = ("native", "docker")
 PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
+# RFC 3986, section 3.2.1; a program that cannot parse the URL would go around the proxy without a word.
+USERINFO = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})+\Z")
+# RFC 1929, section 2.
+LONGEST_PROXY_CREDENTIAL = 255
 
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and value != ""
 
 
-def _account_problems(account: Mapping[str, Any], label: str, nodes: Sequence[str]) -> Iterator[str]:
+def _account_problems(
+    account: Mapping[str, Any], label: str, nodes: Sequence[str], schemes: Sequence[str], token_pattern: str
+) -> Iterator[str]:
     unknown = sorted(str(key) for key in account if key not in ACCOUNT_KEYS)
     if unknown:
         yield f"{label} has the unknown key {', '.join(unknown)}: the keys are {', '.join(ACCOUNT_KEYS)}"
@@ -54,7 +60,13 @@ def _account_problems(account: Mapping[str, Any], label: str, nodes: Sequence[st
     if _is_text(account.get("node")) and account["node"] not in nodes:
         yield f"{label} is pinned to {account['node']}, which is no host of the group dcta_nodes: correct its node"
     if _is_text(account.get("proxy")):
-        yield from proxy_problems(account["proxy"], f"the proxy of {label}")
+        yield from proxy_problems(account["proxy"], f"the proxy of {label}", schemes)
+    token = account.get("access_token")
+    if token_pattern and isinstance(token, str) and token and not re.fullmatch(token_pattern, token):
+        yield (
+            f"{label} has an access_token that the program of this profile cannot bear, it takes {token_pattern}: "
+            "give another one, or choose another api_profile"
+        )
 
 
 def _is_base32(secret: str) -> bool:
@@ -65,29 +77,69 @@ def _is_base32(secret: str) -> bool:
         return False
 
 
-def proxy_problems(url: str, label: str) -> list[str]:
+def proxy_problems(url: str, label: str, schemes: Sequence[str] = PROXY_SCHEMES) -> list[str]:
     """Return what is wrong with a proxy's URL.
 
     :param url: the URL, which may hold a password.
     :param label: how a sentence names the proxy.
+    :param schemes: the schemes that the program's profile knows.
     """
     try:
         parts = urlsplit(url)
         complete = parts.scheme in PROXY_SCHEMES and bool(parts.hostname) and parts.port is not None
     except ValueError:
         complete = False
+    if not complete:
+        return [f"{label} is not a URL with scheme, host and port: write {'|'.join(schemes)}://host:port"]
+    if parts.scheme not in schemes:
+        known = ", ".join(schemes)
+        return [f"{label} is {parts.scheme}, which the program of this api_profile does not know: use one of {known}"]
+    if "@" in parts.netloc and not _is_sendable(parts):
+        cure = "write user:password@, both in printable ASCII, with every special character percent-encoded"
+        return [f"{label} has a user and a password that not every program can send: {cure}"]
+    return []
+
+
+def _is_sendable(parts: SplitResult) -> bool:
+    """Say whether agent and program would send the same user and password, by HTTP Basic (RFC 7617) and by SOCKS5."""
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
     return (
-        []
-        if complete
-        else [f"{label} is not a URL with scheme, host and port: write {'|'.join(PROXY_SCHEMES)}://host:port"]
+        bool(USERINFO.match(parts.netloc.rpartition("@")[0]))
+        and all(text and text.isascii() and text.isprintable() for text in (user, password))
+        and max(len(user), len(password)) <= LONGEST_PROXY_CREDENTIAL
+        and ":" not in user
     )
 
 
-def account_problems(accounts: object, nodes: Sequence[str]) -> list[str]:
+def webhook_problems(webhook: object) -> list[str]:
+    """Return what is wrong with ``dcta_alert_webhook``.
+
+    :param webhook: the value of the variable; its path and query may hold a secret.
+    """
+    if isinstance(webhook, Mapping) and "undefined" in webhook:
+        return [f"dcta_alert_webhook cannot be read, because {webhook['undefined']}: define it in the vault"]
+    try:
+        parts = urlsplit(str(webhook))
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    # A request line holds neither blanks nor anything beside ASCII (RFC 3986, section 2).
+    if webhook == "" or (usable and re.fullmatch(r"[!-~]+", str(webhook))):
+        return []
+    return [
+        "dcta_alert_webhook is no usable URL: write it like https://host/path, with everything else percent-encoded"
+    ]
+
+
+def account_problems(
+    accounts: object, nodes: Sequence[str], schemes: Sequence[str] = PROXY_SCHEMES, token_pattern: str = ""
+) -> list[str]:
     """Return what is wrong with ``dcta_accounts``.
 
     :param accounts: the value of the variable.
     :param nodes: all hosts of the group dcta_nodes.
+    :param schemes: the schemes of proxies that the program's profile knows.
+    :param token_pattern: the regular expression of the tokens that it takes; empty takes all.
     :returns: one sentence a problem; accounts are named by name or position.
     """
     if isinstance(accounts, Mapping) and "undefined" in accounts:
@@ -110,7 +162,7 @@ def account_problems(accounts: object, nodes: Sequence[str]) -> list[str]:
             )
             continue
         names.append(name)
-        problems.extend(_account_problems(account, f"account {name}", nodes))
+        problems.extend(_account_problems(account, f"account {name}", nodes, schemes, token_pattern))
     problems += [
         f"two accounts are named {name}: give each its own name" for name, n in sorted(Counter(names).items()) if n > 1
     ]

@@ -254,11 +254,13 @@ class World:
         """Keep a node's agent from repairing what a test is about to break; a run of site.yml starts it again."""
         # A renewal under way outlives the agent.
         ended = "while grep -qs 'renew-accoun[t]' /proc/[0-9]*/cmdline; do sleep 0.1; done"
-        self.root_run(node, "sh", "-c", f"systemctl stop dcta-agent.socket dcta-agent.service && {ended}")
+        self.root_run(
+            node, "sh", "-c", f"systemctl stop dcta-agent.socket dcta-agent-log.socket dcta-agent.service && {ended}"
+        )
 
     def start_agent(self, node: str) -> None:
         """Let a node's agent work again."""
-        self.root_run(node, "systemctl", "start", "dcta-agent.socket", "dcta-agent.service")
+        self.root_run(node, "systemctl", "start", "dcta-agent.socket", "dcta-agent-log.socket", "dcta-agent.service")
 
     def lanes(self, node: str) -> dict[str, Any]:
         """Return the lanes of a node as they are described there."""

@@ -247,8 +247,13 @@ class Scenes:
         here = self.accounts(node)
         return [account["name"] for account in accounts if account["name"] in here and "password" in account]
 
-    def renew_all(self, *nodes: str) -> None:
-        """Let every account of some nodes have a token of now."""
+    def renew_all(self, *nodes: str, seconds: float = WAIT_SECONDS) -> None:
+        """Let every account of some nodes have a token of now.
+
+        Args:
+            nodes: their names.
+            seconds: the longest wait for one account.
+        """
         for node in nodes:
             for account in self.renewable(node):
                 before = self.counts("refreshes").get(account, 0)
@@ -257,7 +262,7 @@ class Scenes:
                 def renewed(name: str = account, count: int = before, place: str = node) -> bool:
                     return self.answer(place).status_code == 200 and self.counts("refreshes").get(name, 0) > count
 
-                wait_for(renewed, f"the renewal of {account}")
+                wait_for(renewed, f"the renewal of {account}", seconds)
             self.wait_until_good(node)
 
     # ---- nodes ----

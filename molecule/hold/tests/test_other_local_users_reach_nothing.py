@@ -85,8 +85,8 @@ def impostor(scenes: Scenes, address: str, seconds: float) -> subprocess.Popen[b
 def test_the_address_of_a_stopped_lane_cannot_be_taken(scenes: Scenes) -> None:
     lane = scenes.world.lanes(NODE)["dave"]
     units = [f"dcta-api-{replica}@dave.service" for replica in "ab"]
-    # The agent would start the lane again.
-    scenes.world.root_run(NODE, "systemctl", "stop", "dcta-agent.service", *units)
+    # The agent would start the lane again, and a report of the gateway's would start the agent.
+    scenes.world.root_run(NODE, "systemctl", "stop", "dcta-agent-log.socket", "dcta-agent.service", *units)
     try:
         with scenes.loaded(NODE) as [load]:
             process = impostor(scenes, lane["address"], 8)

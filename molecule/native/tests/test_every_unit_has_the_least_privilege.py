@@ -83,7 +83,9 @@ def lane(world: World, node: Node) -> tuple[str, str]:
 
 def test_the_sandbox_of_each_unit_is_tight(world: World, node: Node) -> None:
     found = units(world, node)
-    assert {"dcta-gateway.service", "dcta-lanes@example.service"} <= set(found)
+    assert "dcta-gateway.service" in found
+    # An instance of the lane runner may be at work just now.
+    assert any(name.startswith("dcta-lanes@") for name in found)
     assert len([name for name in found if name.startswith("dcta-api-")]) == 2 * len(world.lanes(node.name))
     exposures = {}
     for name in found:

@@ -82,6 +82,10 @@ REFUSALS: dict[str, tuple[Callable[[World], dict[str, Any]], str]] = {
         lambda world: {"dcta_acounts": world.vault["dcta_accounts"]},
         "the setting dcta_acounts does not exist: the settings are .*dcta_accounts",
     ),
+    "proxy-that-is-down": (
+        lambda _world: {"dcta_proxy": f"http://user:{PLANTED}@127.0.0.1:9"},
+        r"the proxy 127\.0\.0\.1:9 of accounts? .* cannot be reached \(connection refused\): start it, or correct",
+    ),
 }
 
 

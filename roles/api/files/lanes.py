@@ -20,7 +20,9 @@ REPLICAS = ("a", "b")
 
 # How each form of token file wraps the one token of a lane: the program's variants differ in nothing else here.
 TOKEN_FORMS: dict[str, Callable[[str, str], Any]] = {
+    "string_list": lambda _name, token: [token],
     "object_list": lambda _name, token: [{"token": token, "puid": ""}],
+    "account_map": lambda name, token: {name: {"token": token, "puid": ""}},
 }
 
 
@@ -55,9 +57,37 @@ def load_lanes(path: Path = LANES_FILE) -> dict[str, Lane]:
         raise LaneError(f"{path} cannot be used ({type(error).__name__}): run the playbook deploy again") from None
 
 
-def token_document(lane: Lane, token: str) -> Any:
-    """Return a token in the form that the program reads from its file and takes over HTTP."""
-    return TOKEN_FORMS[lane.profile["token_file"]["form"]](lane.name, token)
+def patches_at_start(lane: Lane) -> bool:
+    """Say whether the program must get its token over HTTP once more as soon as it has started."""
+    return bool(lane.profile.get("patch_at_start"))
+
+
+def account_names(lane: Lane) -> list[str]:
+    """Return by which names the program knows the account: the one it starts with, then the one it goes on with."""
+    return [lane.name, f"{lane.name}.patched"] if patches_at_start(lane) else [lane.name]
+
+
+def token_document(lane: Lane, token: str, *, start: bool = False) -> Any:
+    """Return a token in the form that the program takes over HTTP, or reads from its file when it starts.
+
+    :param lane: the lane, whose profile says which form.
+    :param token: the access token.
+    :param start: whether it is for the file.
+    """
+    return TOKEN_FORMS[lane.profile["token_file"]["form"]](account_names(lane)[0 if start else -1], token)
+
+
+def check_token(lane: Lane, token: str) -> None:
+    """Refuse a token that the program cannot bear.
+
+    :raises LaneError: with a sentence that does not hold the token.
+    """
+    pattern = lane.profile.get("token_pattern")
+    if pattern and not re.fullmatch(pattern, token):
+        raise LaneError(
+            f"the token of {lane.name} does not have the form that the profile {lane.profile['name']} takes, "
+            f"{pattern}: give the account another token, or choose another profile"
+        )
 
 
 def admin_password(key: bytes, lane: str) -> str:

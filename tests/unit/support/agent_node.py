@@ -18,6 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from dcta_agent.alerts import Alerts
 from dcta_agent.config import Config, HealthLimits
 from dcta_agent.hold import Answer, HoldLimits
 from dcta_agent.question import Question
@@ -36,7 +37,7 @@ Test = Callable[["Node"], Coroutine[Any, Any, None]]
 
 
 class Replica:
-    """The program: /ping, PATCH /admin/tokens; it may refuse, or hang like a stopped process that heeds SIGTERM or not."""
+    """The program: /ping, PATCH /admin/tokens; it may refuse, hang, and heed SIGTERM or not."""
 
     def __init__(self, node: Node, lane: str, name: str, address: str) -> None:
         self.node, self.lane, self.name, self.address = node, lane, name, address
@@ -152,6 +153,8 @@ class Node:
         self.renewals: list[dict[str, Any]] = []
         self.renew: Renew = self.issue
         self.issued = 0
+        self.alerts: Alerts | None = None
+        self.clock: Callable[[], float] = time.time
         (folder / "tokens").mkdir(mode=0o700, exist_ok=True)
         self.store = Store(str(folder / "tokens"), pwd.getpwuid(os.getuid()).pw_name)
         self.replicas = {
@@ -159,19 +162,33 @@ class Node:
             for number, name in enumerate(names, 1)
         }
         self.runner = Runner(self)
+        self.profile: dict[str, Any] = {"token_file": {"form": "object_list"}, "max_token_file_age": 1000}
         self.health = HealthLimits(**{**QUICK, **health})
         self.agent = self.new_agent()
 
     def new_agent(self) -> Agent:
         """Return an agent as a restart makes it."""
-        profile = {"token_file": {"form": "object_list"}, "max_token_file_age": 1000}
         descriptions = {
-            name: Description(name, pair["a"].address, {which: pair[which].port for which in pair}, profile)
+            name: Description(name, pair["a"].address, {which: pair[which].port for which in pair}, self.profile)
             for name, pair in self.replicas.items()
         }
         config = Config(hold=HoldLimits(hold_seconds=5), health=self.health)
         memory = self.folder / "memory.json"
-        return Agent(descriptions, config, self.store, ADMIN_KEY, memory, runner=self.runner, renew=self._renew)
+        return Agent(
+            descriptions,
+            config,
+            self.store,
+            ADMIN_KEY,
+            memory,
+            alerts=self.alerts,
+            clock=self.now,
+            runner=self.runner,
+            renew=self._renew,
+        )
+
+    def now(self) -> float:
+        """Return what the clock says; a test may set another clock at any time."""
+        return self.clock()
 
     def save(self, name: str, **changes: Any) -> Record:
         """Write an account's record; without changes it is good for an hour."""
@@ -228,7 +245,7 @@ class Node:
 
     def is_good(self, lane: str) -> bool:
         """Say whether the agent would send a request there."""
-        return self.agent.lanes[lane].is_good(time.time())
+        return self.agent.lanes[lane].is_good(self.now())
 
     def is_settled(self, lane: str) -> bool:
         """Say whether a lane is good and the agent has nothing left to do for it."""

@@ -12,7 +12,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-FILES = Path(__file__).resolve().parents[3] / "roles/api/files"
+import yaml
+
+ROLE = Path(__file__).resolve().parents[3] / "roles/api"
+FILES = ROLE / "files"
 TOKEN = "planted-token"
 PROFILE: dict[str, Any] = {
     "name": "acheong08_2023_08",
@@ -23,6 +26,12 @@ PROFILE: dict[str, Any] = {
     "environment": {"GIN_MODE": "release"},
     "max_token_file_age": 518400,
 }
+
+
+def known_profile(name: str) -> dict[str, Any]:
+    """Return one of the role's profiles, as the node gets it."""
+    profiles = yaml.safe_load((ROLE / "vars/main.yml").read_text())["__api_profiles"]
+    return {**PROFILE, **profiles[name], "name": name}
 
 
 def load_program(name: str) -> ModuleType:

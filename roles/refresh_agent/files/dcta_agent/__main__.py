@@ -13,13 +13,17 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 
+from dcta_library.accounts.credentials import load_credentials
 from dcta_library.accounts.errors import AccountsError
 from dcta_library.accounts.store import Store
 from lanes import LaneError, load_lanes
 
-from .config import ConfigError, load_config
+from .alerts import Alerts
+from .config import Config, ConfigError, load_config
+from .reports import listen
 from .server import serve
 from .service import Agent
 
@@ -27,26 +31,51 @@ CONFIG = Path("/etc/dcta/agent.json")
 STORE = "/var/lib/dcta/tokens"
 OWNER = "dcta-agent"
 MEMORY = Path("/var/lib/dcta/agent/lanes.json")
-# sd_listen_fds(3): the first socket that systemd passes.
+ALERTS = Path("/var/lib/dcta/agent/alerts.json")
+# sd_listen_fds(3): the first socket that systemd passes, and what the sockets are called.
 LISTEN_FD = 3
+QUESTIONS, REPORTS = "dcta-agent.socket", "dcta-agent-log.socket"
 # asyncio sets the backlog of a socket anew, also of one that systemd made.
 BACKLOG = 1024
 
 
 def make_agent() -> Agent:
     """Put the agent together from what systemd and the role laid down."""
-    if os.environ.get("LISTEN_FDS") != "1":
-        raise ConfigError("the agent has no socket: start it with systemctl start dcta-agent.service")
-    admin_key = Path(os.environ["CREDENTIALS_DIRECTORY"], "admin_key").read_bytes()
-    return Agent(load_lanes(), load_config(CONFIG), Store(STORE, OWNER), admin_key, MEMORY)
+    credentials, config = Path(os.environ["CREDENTIALS_DIRECTORY"]), load_config(CONFIG)
+    admin_key = (credentials / "admin_key").read_bytes()
+    alerts = make_alerts(credentials, config)
+    return Agent(load_lanes(), config, Store(STORE, OWNER), admin_key, MEMORY, alerts=alerts)
 
 
-async def work(agent: Agent) -> None:
-    """Serve the socket and keep the lanes until SIGTERM."""
-    listener = socket.socket(fileno=LISTEN_FD)
+def make_alerts(credentials: Path, config: Config) -> Alerts | None:
+    """Return what tells the operator, or None where no webhook is set."""
+    webhook = credentials / "alert_webhook"
+    if not webhook.exists() or not webhook.read_text(encoding="utf-8").strip():
+        return None
+    # Of all that the file holds only these names stay in memory.
+    accounts = load_credentials(str(credentials / "accounts"))
+    by_hand = frozenset(name for name, account in accounts.items() if account.kind == "access_token")
+    return Alerts(config.node, config.alerts.days, by_hand, ALERTS)
+
+
+def passed_sockets() -> dict[str, socket.socket]:
+    """Return the sockets that systemd passed, by name.
+
+    Raises:
+        ConfigError: one of them is missing.
+    """
+    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
+    if not {QUESTIONS, REPORTS} <= set(names):
+        raise ConfigError("the agent has no sockets: start it with systemctl start dcta-agent.service")
+    return {name: socket.socket(fileno=LISTEN_FD + names.index(name)) for name in (QUESTIONS, REPORTS)}
+
+
+async def work(sockets: Mapping[str, socket.socket], agent: Agent) -> None:
+    """Serve the sockets and keep the lanes until SIGTERM."""
+    listen(agent.hold, sockets[REPORTS])
     # Questions are held until the lanes are known.
     await asyncio.start_unix_server(
-        lambda reader, writer: serve(agent.hold, reader, writer), sock=listener, backlog=BACKLOG
+        lambda reader, writer: serve(agent.hold, reader, writer), sock=sockets[QUESTIONS], backlog=BACKLOG
     )
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
@@ -70,7 +99,7 @@ def main() -> int:
         if arguments.check_config:
             load_config(arguments.check_config)
         else:
-            asyncio.run(work(make_agent()))
+            asyncio.run(work(passed_sockets(), make_agent()))
     except (ConfigError, LaneError, AccountsError) as error:
         cure = f" {error.cure}" if isinstance(error, AccountsError) else ""
         print(f"refresh-agent: {error}{cure}", file=sys.stderr)

@@ -42,12 +42,25 @@ class HealthLimits:
 
 
 @dataclass(frozen=True)
+class AlertLimits:
+    """When the operator is told.
+
+    Attributes:
+        days: how early the end of a token that was supplied by hand is told.
+    """
+
+    days: float = 3.0
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings of the agent."""
 
     provider: Mapping[str, Any] = field(default_factory=dict)
     limits: Mapping[str, Any] = field(default_factory=dict)
     ca_bundle: str = ""
+    node: str = ""
+    alerts: AlertLimits = field(default_factory=AlertLimits)
     hold: HoldLimits = field(default_factory=HoldLimits)
     health: HealthLimits = field(default_factory=HealthLimits)
 
@@ -95,6 +108,8 @@ def load_config(path: Path) -> Config:
         provider=document.get("provider", {}),
         limits=document.get("limits", {}),
         ca_bundle=str(document.get("ca_bundle", "")),
+        node=str(document.get("node", "")),
+        alerts=_section(AlertLimits, document.get("alerts", {}), "alerts"),
         hold=_section(HoldLimits, document.get("hold", {}), "hold"),
         health=_section(HealthLimits, document.get("health", {}), "health"),
     )

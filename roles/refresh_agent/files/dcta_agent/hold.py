@@ -21,6 +21,8 @@ TURNS_MAX = 4
 TURNS_ON_SIGHT = 2
 # Whatever a lane's answer asks for, it rests a little and not for good.
 REST_SECONDS_MIN, REST_SECONDS_MAX = 1.0, 86400.0
+# A load balancer waits no longer than some seconds for its answer.
+READY_SECONDS, READY_PAUSE = 1.0, 0.05
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,17 @@ class HoldLimits:
         hold_seconds: for a lane to become good.
         rest_seconds: how long an account rests after a 429 that names no time.
         retry_after_seconds: what a refused client is told when nothing better is known.
+        requests_per_account: how many requests an account answers at a time; 0 leaves that to ChatGPT.
+        blocked_failures: answers with status 500 in a row after which an account's address counts as blocked.
+        blocked_seconds: after which one request finds out whether it still is.
     """
 
     hold_seconds: float = 60.0
     rest_seconds: float = 30.0
     retry_after_seconds: float = 10.0
+    requests_per_account: int = 0
+    blocked_failures: int = 5
+    blocked_seconds: float = 30.0
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,13 @@ class Answer:
     body: bytes = b""
 
 
+@dataclass(frozen=True, eq=False)
+class _Waiter:
+    question: Question
+    end: float
+    answer: asyncio.Future[Answer]
+
+
 class Hold:
     """Decides where held requests go.
 
@@ -56,6 +71,7 @@ class Hold:
         on_rejected: starts the renewal of a lane whose token was rejected.
         on_rest: makes a lane's rest survive a restart.
         on_down: looks after a lane of which nobody listened.
+        on_blocked: told when a lane's address begins or ceases to count as blocked.
         clock: returns seconds since the epoch.
     """
 
@@ -67,6 +83,7 @@ class Hold:
         on_rejected: Callable[[Lane], None],
         on_rest: Callable[[Lane], None],
         on_down: Callable[[Lane], None],
+        on_blocked: Callable[[Lane], None] = lambda _lane: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._lanes = {lane.address: lane for lane in lanes}
@@ -74,15 +91,65 @@ class Hold:
         self._on_rejected = on_rejected
         self._on_rest = on_rest
         self._on_down = on_down
+        self._on_blocked = on_blocked
         self._clock = clock
-        self._changed = asyncio.Event()
+        # The oldest first.
+        self._waiters: dict[_Waiter, None] = {}
         self._choices = 0
-        self.waiting = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait."""
+        return len(self._waiters)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether an account answers only so many requests at a time."""
+        return self._limits.requests_per_account > 0
 
     def wake(self) -> None:
-        """Let every waiting request look at the lanes again."""
-        self._changed.set()
-        self._changed = asyncio.Event()
+        """Look at the lanes again for every waiting request."""
+        for waiter in list(self._waiters):
+            self._look_for(waiter)
+
+    def ended(self, request_id: str, address: str, status: int | None) -> None:
+        """Learn that a request has ended.
+
+        Args:
+            request_id: names it.
+            address: where its last try went.
+            status: what was answered there; None if nothing was.
+        """
+        lane = self._lanes.get(address.rpartition(":")[0])
+        # From 500 on it may be the gateway's own, and a 500 comes as a question.
+        if lane is not None and status is not None and status < 500:
+            self._is_reached(lane)
+        self._release(request_id)
+
+    def settled(self) -> dict[str, list[str]]:
+        """Return the requests that must have a connection by now unless they have ended, by the lane's address."""
+        now = self._clock()
+        return {address: lane.settled(now) for address, lane in self._lanes.items()}
+
+    def adopt(self, connections: Mapping[str, int]) -> None:
+        """Count requests that were sent before this agent was there; connections by the lane's address."""
+        now = self._clock()
+        for address, lane in self._lanes.items():
+            lane.adopt(connections.get(address, 0), now)
+
+    def recount(self, connections: Mapping[str, int], settled: Mapping[str, Iterable[str]]) -> None:
+        """Find requests whose end was not reported.
+
+        Args:
+            connections: how many the gateway had to each lane, by the lane's address.
+            settled: what was settled at that moment; long enough ago for the reports that were on their way.
+        """
+        freed = [
+            lane.drop_lost(connections.get(address, 0), settled.get(address, ()))
+            for address, lane in self._lanes.items()
+        ]
+        if any(freed):
+            self._fill()
 
     def learn(self, question: Question) -> None:
         """Take from a question what it says of the lane that was tried."""
@@ -107,56 +174,145 @@ class Hold:
             pause = min(max(pause, REST_SECONDS_MIN), REST_SECONDS_MAX)
             lane.resting_until = max(lane.resting_until, question.tried_at + pause)
             self._on_rest(lane)
+        elif tried and question.status == 500 and question.answered:
+            self._learn_failure(tried[-1])
+        if tried and question.status in (401, 429):
+            self._is_reached(tried[-1])
+
+    def _learn_failure(self, lane: Lane) -> None:
+        # That the service answered otherwise than it should, with a page that blocks the address or not at all, is all
+        # that the program tells.
+        lane.failures += 1
+        if lane.failures < self._limits.blocked_failures:
+            return
+        now = self._clock()
+        lane.blocked_until = now + self._limits.blocked_seconds
+        if lane.blocked_since is None:
+            lane.blocked_since = now
+            self._on_blocked(lane)
+
+    def _is_reached(self, lane: Lane) -> None:
+        """Note that the service itself has answered a lane."""
+        lane.failures = 0
+        if lane.blocked_since is not None:
+            lane.blocked_since, lane.blocked_until = None, 0.0
+            self._on_blocked(lane)
+            self.wake()
 
     async def answer(self, question: Question) -> Answer:
-        """Answer one question, now or when a lane has become good."""
+        """Answer one question, now or when a lane has become good and has a place."""
+        self._release(question.request_id)
         self.learn(question)
-        if question.answered and question.status not in (401, 429):
-            # It is done, whatever came of it: once more could be twice.
-            return _error(
-                502, "server_error", "bad_gateway", "The program could not reach ChatGPT: try again later.", 1.0
-            )
-        if question.turn > TURNS_MAX:
-            now = self._clock()
-            return self._limit(now) if self._all_rest(now) else self._refuse("every account that was tried refused it")
-        deadline = self._clock() + self._limits.hold_seconds
-        self.waiting += 1
+        answer = self._answer_at_once(question)
+        if answer is not None:
+            return answer
+        waiter = _Waiter(
+            question, time.monotonic() + self._limits.hold_seconds, asyncio.get_running_loop().create_future()
+        )
+        self._waiters[waiter] = None
         try:
-            while True:
-                changed, now = self._changed, self._clock()
-                awaited = self._is_one_awaited(now, deadline)
-                chosen = self._choose(question, now, awaited)
-                if chosen is not None:
-                    return Answer(200, {"X-Accel-Redirect": "@retry", "X-Lane": f"lane_{chosen.name}"})
-                if question.status == 429 and not awaited and self._all_rest(now):
-                    return self._limit(now)
-                hopes = [at for lane in self._lanes.values() if (at := lane.becomes_good_at(now)) is not None]
-                if now >= deadline or not hopes or min(hopes) > deadline:
-                    return (
-                        self._limit(now)
-                        if self._all_rest(now)
-                        else self._refuse("no account of this node can answer now")
-                    )
+            self._look_for(waiter)
+            while not waiter.answer.done():
                 # A lane that rests becomes good without an event.
-                pause = min([deadline, *(at for at in hopes if at > now)]) - now
-                try:
-                    await asyncio.wait_for(changed.wait(), max(0.01, pause))
-                except TimeoutError:
-                    continue
-        finally:
-            self.waiting -= 1
+                await asyncio.wait([waiter.answer], timeout=self._next_look(waiter))
+                self._look_for(waiter)
+            return waiter.answer.result()
+        except asyncio.CancelledError:
+            # Nobody will send the request to where it was named a lane just now.
+            self._waiters.pop(waiter, None)
+            self._release(question.request_id)
+            raise
+
+    def _answer_at_once(self, question: Question) -> Answer | None:
+        now = self._clock()
+        if question.answered and question.status not in (401, 429):
+            tried = self._lanes.get(question.addresses[-1].rpartition(":")[0])
+            if question.status != 500 or tried is None or tried.blocked_since is None:
+                # It is done, whatever came of it: once more could be twice.
+                sentence = "The program could not reach ChatGPT: try again later."
+                return _error(502, "server_error", "bad_gateway", sentence, 1.0)
+            if self._all_blocked(now):
+                return self._blocked(now)
+        if question.turn > TURNS_MAX:
+            return self._limit(now) if self._all_rest(now) else self._refuse("every account that was tried refused it")
+        return None
+
+    def _look_for(self, waiter: _Waiter) -> None:
+        """Answer a waiting request if that is possible now."""
+        if waiter.answer.done():
+            return
+        question, now = waiter.question, self._clock()
+        deadline = self._deadline(waiter, now)
+        awaited = self._is_one_awaited(now, deadline)
+        chosen = self._choose(question, now, awaited)
+        if chosen is not None:
+            waiter.answer.set_result(self._send_to(chosen, question, now))
+        elif (question.status == 429 or question.is_new) and not awaited and self._all_rest(now):
+            waiter.answer.set_result(self._limit(now))
+        elif question.is_new and not awaited and self._all_blocked(now):
+            waiter.answer.set_result(self._blocked(now))
+        else:
+            hopes = self._hopes(now)
+            if now >= deadline or not hopes or min(hopes) > deadline:
+                waiter.answer.set_result(self._end_of_hold(now))
+        if waiter.answer.done():
+            self._waiters.pop(waiter, None)
+
+    def _end_of_hold(self, now: float) -> Answer:
+        if self._all_rest(now):
+            return self._limit(now)
+        if self._all_blocked(now):
+            return self._blocked(now)
+        if any(lane.is_good(now) for lane in self._lanes.values()):
+            return self._refuse("every account of this node answers as many requests as it may")
+        return self._refuse("no account of this node can answer now")
+
+    def _send_to(self, lane: Lane, question: Question, now: float) -> Answer:
+        self._choices += 1
+        lane.chosen = self._choices
+        if self.bounded:
+            lane.serving[question.request_id] = now
+        if lane.blocked_since is not None:
+            # One request is enough to find out.
+            lane.blocked_until = now + self._limits.blocked_seconds
+        return Answer(200, {"X-Accel-Redirect": "@retry", "X-Lane": f"lane_{lane.name}"})
+
+    def _deadline(self, waiter: _Waiter, now: float) -> float:
+        # The clock may be set while a request waits.
+        return now + waiter.end - time.monotonic()
+
+    def _next_look(self, waiter: _Waiter) -> float:
+        now = self._clock()
+        later = [at for at in self._hopes(now) if at > now]
+        return max(0.01, min([self._deadline(waiter, now), *later]) - now)
+
+    def _hopes(self, now: float) -> list[float]:
+        return [at for lane in self._lanes.values() if (at := lane.becomes_good_at(now)) is not None]
+
+    def _has_place(self, lane: Lane) -> bool:
+        return not self.bounded or len(lane.serving) < self._limits.requests_per_account
+
+    def _release(self, request_id: str) -> None:
+        """Give the place of a request to the one that waits longest."""
+        freed = [lane.serving.pop(request_id, None) for lane in self._lanes.values()]
+        if any(since is not None for since in freed):
+            self._fill()
+
+    def _fill(self) -> None:
+        for waiter in list(self._waiters):
+            now = self._clock()
+            if not any(lane.is_good(now) and self._has_place(lane) for lane in self._lanes.values()):
+                return
+            self._look_for(waiter)
 
     def _choose(self, question: Question, now: float, awaited: bool) -> Lane | None:
-        good = [lane for lane in self._lanes.values() if lane.is_good(now)]
+        good = [lane for lane in self._lanes.values() if lane.is_good(now) and self._has_place(lane)]
         if question.status == 401 and question.turn > TURNS_ON_SIGHT:
             fresh = [lane for lane in good if lane.delivered_at >= question.tried_at]
             good = fresh if fresh or awaited else good
         if not good:
             return None
-        lane = min(good, key=lambda lane: lane.chosen)
-        self._choices += 1
-        lane.chosen = self._choices
-        return lane
+        return min(good, key=lambda lane: (len(lane.serving), lane.chosen))
 
     def _is_one_awaited(self, now: float, deadline: float) -> bool:
         """Say whether a lane without a good token may have one in time."""
@@ -167,23 +323,50 @@ class Hold:
         able = [lane for lane in self._lanes.values() if lane.has_token(now)]
         return bool(able) and all(now < lane.resting_until for lane in able)
 
+    def _all_blocked(self, now: float) -> bool:
+        able = [lane for lane in self._lanes.values() if lane.has_token(now)]
+        return bool(able) and all(now < lane.blocked_until for lane in able)
+
+    def _blocked(self, now: float) -> Answer:
+        until = min(lane.blocked_until for lane in self._lanes.values() if lane.has_token(now))
+        sentence = "ChatGPT does not answer this node at present: try again later."
+        return _error(503, "server_error", "address_blocked", sentence, until - now)
+
     def _limit(self, now: float) -> Answer:
         until = min(lane.resting_until for lane in self._lanes.values() if lane.has_token(now))
         sentence = "Every account of this node is at the limit that ChatGPT sets: try again later."
         return _error(429, "rate_limit_error", "rate_limit_exceeded", sentence, until - now)
 
     def _refuse(self, reason: str) -> Answer:
+        sentence = f"The request was held, but {reason}: try again later."
+        return _error(503, "server_error", "no_account_available", sentence, self._pause())
+
+    def _pause(self) -> float:
+        """Return in how many seconds the first lane may be good."""
         now = self._clock()
         hopes = [
             at - now for lane in self._lanes.values() if (at := lane.becomes_good_at(now)) is not None and at > now
         ]
-        pause = min(hopes, default=self._limits.retry_after_seconds)
-        return _error(
-            503, "server_error", "no_account_available", f"The request was held, but {reason}: try again later.", pause
-        )
+        return min(hopes, default=self._limits.retry_after_seconds)
+
+    async def readiness(self) -> Answer:
+        """Say whether a request can be answered. Whoever asks has no key, so no account is named or counted."""
+        end = time.monotonic() + READY_SECONDS
+        while not any(lane.is_good(self._clock()) for lane in self._lanes.values()):
+            # A request would be held meanwhile.
+            if time.monotonic() >= end or not any(lane.busy for lane in self._lanes.values()):
+                return _answer(503, {"status": "not ready"}, self._pause())
+            await asyncio.sleep(READY_PAUSE)
+        return _answer(200, {"status": "ready"})
 
 
 def _error(status: int, kind: str, code: str, sentence: str, retry_after: float) -> Answer:
     document = {"error": {"message": sentence, "type": kind, "param": None, "code": code}}
-    headers = {"Content-Type": "application/json", "Retry-After": str(max(1, math.ceil(retry_after)))}
+    return _answer(status, document, retry_after)
+
+
+def _answer(status: int, document: Mapping[str, object], retry_after: float | None = None) -> Answer:
+    headers = {"Content-Type": "application/json"}
+    if retry_after is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(retry_after)))
     return Answer(status, headers, json.dumps(document).encode())

@@ -35,6 +35,11 @@ class Question:
     retry_after: float | None
     turn: int
 
+    @property
+    def is_new(self) -> bool:
+        """Whether no lane was tried yet: the gateway asks for a place before it sends the request anywhere."""
+        return self.addresses == ("",) and self.turn == 1
+
     @classmethod
     def from_headers(cls, headers: Mapping[str, str], now: float) -> Question:
         """Read the gateway's headers.

@@ -8,11 +8,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Coroutine
+from typing import Any
 
 from .hold import Answer, Hold
 from .question import Question
 
 HEADERS_MAX = 200
+# The gateway passes on no target of a client that could be this one.
+READY = b"/ready"
 REASONS = {200: "OK", 429: "Too Many Requests", 502: "Bad Gateway", 503: "Service Unavailable"}
 
 log = logging.getLogger(__name__)
@@ -27,8 +31,15 @@ async def serve(hold: Hold, reader: asyncio.StreamReader, writer: asyncio.Stream
         writer: takes the answer.
     """
     try:
+        words = (await reader.readline()).split()
         headers = await _read_headers(reader)
-        answer = await hold.answer(Question.from_headers(headers, time.time()))
+        if len(words) > 1 and words[1].partition(b"?")[0] == READY:
+            answer = await hold.readiness()
+        else:
+            found = await _unless_it_leaves(reader, hold.answer(Question.from_headers(headers, time.time())))
+            if found is None:
+                return
+            answer = found
         writer.write(_render(answer))
         await writer.drain()
     except (OSError, ValueError, asyncio.IncompleteReadError):
@@ -38,8 +49,23 @@ async def serve(hold: Hold, reader: asyncio.StreamReader, writer: asyncio.Stream
         writer.close()
 
 
+async def _unless_it_leaves(reader: asyncio.StreamReader, answering: Coroutine[Any, Any, Answer]) -> Answer | None:
+    """Return the answer, or None as soon as the gateway closes the connection because its client has gone."""
+    answer, gone = asyncio.ensure_future(answering), asyncio.ensure_future(reader.read(1))
+    try:
+        # The gateway sends nothing after its question.
+        await asyncio.wait([answer, gone], return_when=asyncio.FIRST_COMPLETED)
+        if answer.done():
+            return answer.result()
+        answer.cancel()
+        await asyncio.wait([answer])
+        return None
+    finally:
+        answer.cancel()
+        gone.cancel()
+
+
 async def _read_headers(reader: asyncio.StreamReader) -> dict[str, str]:
-    await reader.readline()
     headers: dict[str, str] = {}
     for _ignored in range(HEADERS_MAX):
         line = await reader.readline()

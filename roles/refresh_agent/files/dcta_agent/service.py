@@ -12,23 +12,27 @@ import logging
 import math
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from dcta_library.accounts.errors import AccountsError
+from dcta_library.accounts.policy import CLOCK_TOLERANCE
 from dcta_library.accounts.record import Record
 from dcta_library.accounts.store import Store
 from dcta_library.lane_runner import LaneRunner, LaneRunnerError
 from lanes import Lane as Description
-from lanes import admin_password, token_document
+from lanes import LaneError, admin_password, check_token, patches_at_start, token_document
 
+from .alerts import Alerts
+from .backoff import Backoff
 from .config import Config
 from .hold import REST_SECONDS_MAX, Hold
 from .lane import Lane
 from .program import Sign, patch_tokens, ping
 from .renewals import RenewalError, renewal
+from .reports import connections
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +47,13 @@ REPAIR_SECONDS = 5.0
 RENEWAL_GAP = 1.0
 # Each is a process of 20 MB, and all accounts may be rejected at once.
 RENEWALS_SIDE_BY_SIDE = 4
+# A replica that crashes again and again, or hangs again and again, is repaired ever more seldom.
+BACKOFF_LONGEST = 300.0
+# Between two looks at the connections to the lanes: the gateway's reports may get lost.
+RECOUNT_SECONDS = 2.0
+REPORT_SECONDS = 0.5
+# Between two looks at what the operator should be told.
+ALERT_SECONDS = 5.0
 
 
 class Agent:
@@ -54,6 +65,7 @@ class Agent:
         store: the accounts' records.
         admin_key: the node's key, from which the admin passwords of the lanes follow.
         memory: the file that keeps what must survive a restart.
+        alerts: tells the operator; None where there is no webhook.
         runner: starts and stops lanes.
         renew: runs one renewal.
         clock: returns seconds since the epoch.
@@ -67,6 +79,7 @@ class Agent:
         admin_key: bytes,
         memory: Path,
         *,
+        alerts: Alerts | None = None,
         runner: LaneRunner | None = None,
         renew: Callable[[dict[str, Any], float], Awaitable[dict[str, Any]]] = renewal,
         clock: Callable[[], float] = time.time,
@@ -76,12 +89,14 @@ class Agent:
         self._store = store
         self._admin_key = admin_key
         self._memory = memory
+        self._alerts = alerts
         self._runner = runner or LaneRunner()
         self._renew = renew
         self._clock = clock
         self._turns = asyncio.Semaphore(RENEWALS_SIDE_BY_SIDE)
         self._wanted = {name: asyncio.Event() for name in descriptions}
         self._looked_for = {name: asyncio.Event() for name in descriptions}
+        self._starts = {name: Backoff(config.health.converge_interval, BACKOFF_LONGEST) for name in descriptions}
         self.lanes = {name: Lane(name, lane.address, lane.ports) for name, lane in descriptions.items()}
         self._recall()
         self.hold = Hold(
@@ -90,18 +105,25 @@ class Agent:
             on_rejected=self._on_rejected,
             on_rest=self._on_rest,
             on_down=self._on_down,
+            on_blocked=self._on_blocked,
             clock=clock,
         )
 
     async def run(self) -> None:
         """Work until cancelled."""
+        self._adopt()
         # The lane runner may take minutes over one lane, and no other lane may wait for that.
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(3 * len(self.lanes) + 1))
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(3 * len(self.lanes) + 2))
         async with asyncio.TaskGroup() as tasks:
             for lane in self.lanes.values():
                 tasks.create_task(self._keep(lane))
                 for replica in lane.ports:
                     tasks.create_task(self._watch(lane, replica))
+            tasks.create_task(self._mind_the_clock())
+            if self.hold.bounded:
+                tasks.create_task(self._keep_count())
+            if self._alerts is not None:
+                tasks.create_task(self._tell(self._alerts))
             # A node without accounts has an agent all the same.
             await asyncio.Event().wait()
 
@@ -117,6 +139,44 @@ class Agent:
     def _on_down(self, lane: Lane) -> None:
         lane.up = dict.fromkeys(lane.ports, False)
         self._looked_for[lane.name].set()
+
+    def _on_blocked(self, lane: Lane) -> None:
+        if lane.blocked_since is None:
+            log.warning("%s: address_blocked is over, ChatGPT answers again", lane.name)
+        else:
+            log.warning(
+                "%s: address_blocked: ChatGPT gave no proper answer to %d requests: it refuses the address that"
+                " they come from, or cannot be reached from there. No restart and no new token helps: look at the"
+                " account's proxy and at the node's network, or wait",
+                lane.name,
+                lane.failures,
+            )
+        self._remember()
+
+    # Places, where the requests of an account are bounded.
+
+    async def _keep_count(self) -> None:
+        while True:
+            await asyncio.sleep(RECOUNT_SECONDS)
+            settled = self.hold.settled()
+            counted = self._adopt()
+            if counted is not None:
+                # The reports of what ended just before are still on their way.
+                await asyncio.sleep(REPORT_SECONDS)
+                self.hold.recount(counted, settled)
+
+    def _adopt(self) -> Mapping[str, int] | None:
+        """Count what the lanes serve and nobody named them for; return their connections, None if they are unknown."""
+        if not self.hold.bounded:
+            return None
+        places = [(lane.address, port) for lane in self.lanes.values() for port in lane.ports.values()]
+        try:
+            counted = connections(places)
+        except OSError as error:
+            log.error("connections to the lanes cannot be counted: %s", error.strerror)
+            return None
+        self.hold.adopt(counted)
+        return counted
 
     # One lane's supply.
 
@@ -190,20 +250,41 @@ class Agent:
             # Somebody else changed the account: when it is due now, only a renewal can tell.
             soon = self._clock() + REPAIR_SECONDS
             lane.next_attempt = soon if lane.next_attempt is None else min(lane.next_attempt, soon)
-        if record is None or not _may_run(record, self._clock(), running=any(active)):
+        if record is None and await asyncio.to_thread(self._is_damaged, lane.name):
+            # A lane that runs serves on; a renewal puts the file aside and writes the record anew.
+            soon = self._clock() + REPAIR_SECONDS
+            lane.next_attempt = soon if lane.next_attempt is None else min(lane.next_attempt, soon)
+            return
+        refusal = self._refusal(lane, record)
+        if record is None or refusal or not _may_run(record, self._clock(), running=any(active)):
             lane.token, lane.expires_at, lane.up = "", None, {}
+            if refusal:
+                log.error("%s: does not run: %s", lane.name, refusal)
             if status["token"] or any(active):
                 log.warning("%s: stopped, it has no token to run with", lane.name)
+                self._starts[lane.name].forget()
                 await self._ask("stop", lane)
             return
         await self._supply(lane, record, str(status["token"]))
         if not all(active):
-            await self._ask("start", lane)
+            await self._start(lane)
         elif self._is_old(lane, status):
             log.info("%s: restarted before the program forgets a token file of this age", lane.name)
             await self._ask("roll", lane)
         if not all(lane.up.get(replica) for replica in lane.ports):
             await asyncio.gather(*(self._look(lane, replica) for replica in lane.ports))
+
+    async def _start(self, lane: Lane) -> None:
+        """Start replicas that systemd did not bring back, ever more seldom as long as they do not stay."""
+        starts = self._starts[lane.name]
+        if not starts.may():
+            return
+        pause = starts.tried()
+        try:
+            await self._ask("start", lane)
+        except LaneRunnerError as error:
+            # Its next start may be far off, and no request should wait for it.
+            log.error("%s: %s; it is started again in %.0f s", lane.name, error, pause)
 
     async def _supply(self, lane: Lane, record: Record, present: str) -> None:
         """Bring the token of the store to where the lane starts with it, and to both replicas."""
@@ -212,6 +293,7 @@ class Agent:
         if not laid_down:
             # First, because a crash brings the lane back with it.
             await self._ask("put", lane, token=token)
+            self._starts[lane.name].forget()
         if not laid_down or fingerprint != lane.token:
             await self._deliver(lane, token)
             lane.token, lane.delivered_at, lane.rejected_at = fingerprint, self._clock(), None
@@ -244,7 +326,8 @@ class Agent:
         document = token_document(description, token)
         while True:
             try:
-                return await patch_tokens(lane.address, lane.ports[replica], password, document, PATCH_SECONDS)
+                if not patches_at_start(description) or not await self._is_starting(lane, replica):
+                    return await patch_tokens(lane.address, lane.ports[replica], password, document, PATCH_SECONDS)
             except (OSError, TimeoutError):
                 # It is starting, perhaps still with the token before, or it hangs and is about to be ended.
                 status = (await self._ask("status", lane))["replicas"][replica]
@@ -252,15 +335,23 @@ class Agent:
                     return True
             await asyncio.sleep(PATCH_PAUSE)
 
+    async def _is_starting(self, lane: Lane, replica: str) -> bool:
+        """Say whether a replica may yet be handed the token that it started with, which may be the one before."""
+        return bool((await self._ask("status", lane))["replicas"][replica]["starting"])
+
     async def _watch(self, lane: Lane, replica: str) -> None:
         """Ask a replica again and again whether it is there; end it when it takes connections and stays silent."""
         silent = 0
+        # The first kill comes as soon as the replica has been silent for long enough.
+        kills = Backoff(self._health.converge_interval, BACKOFF_LONGEST)
         while True:
             sign = await self._look(lane, replica)
             silent = silent + 1 if sign is Sign.SILENT else 0
-            if silent >= self._health.ping_failures:
+            if silent >= self._health.ping_failures and kills.may():
                 silent = 0
-                log.warning("%s: replica %s hangs, it is restarted", lane.name, replica)
+                log.warning(
+                    "%s: replica %s hangs, it is restarted; not again within %.0f s", lane.name, replica, kills.tried()
+                )
                 with contextlib.suppress(LaneRunnerError):
                     await self._end(lane, replica)
             pause = PATCH_PAUSE if sign is Sign.ABSENT and lane.token else self._health.ping_interval
@@ -281,18 +372,59 @@ class Agent:
         was_up = lane.up.get(replica)
         lane.up[replica] = sign is Sign.ANSWERS
         if lane.up[replica] and not was_up:
+            # By now what an agent before this one has sent is on its way.
+            self._adopt()
             self.hold.wake()
         return sign
+
+    def _refusal(self, lane: Lane, record: Record | None) -> str:
+        """Return why the program cannot bear an account's token, or nothing."""
+        try:
+            check_token(self._descriptions[lane.name], (record and record.access_token) or "")
+        except LaneError as error:
+            return str(error) if record is not None and record.access_token else ""
+        return ""
+
+    def _is_damaged(self, name: str) -> bool:
+        return name in self._store.names()
 
     def _is_old(self, lane: Lane, status: dict[str, Any]) -> bool:
         oldest = self._descriptions[lane.name].profile.get("max_token_file_age")
         started = [
             replica["started_at"] for replica in status["replicas"].values() if replica["started_at"] is not None
         ]
-        return oldest is not None and bool(started) and self._clock() - min(started) > oldest
+        return bool(oldest and started) and self._clock() - min(started) > oldest
 
     async def _ask(self, operation: str, lane: Lane, **arguments: str) -> dict[str, Any]:
         return await asyncio.to_thread(self._runner.ask, operation, lane.name, **arguments)
+
+    # The node as a whole.
+
+    async def _mind_the_clock(self) -> None:
+        """Notice when the clock is set back: nothing may wait for hours that pass a second time."""
+        ahead = self._clock() - time.monotonic()
+        while True:
+            await asyncio.sleep(self._health.ping_interval)
+            before, ahead = ahead, self._clock() - time.monotonic()
+            if before - ahead > CLOCK_TOLERANCE:
+                log.warning("the clock was set back by %.0f s", before - ahead)
+                for lane in self.lanes.values():
+                    lane.set_back(before - ahead)
+                    self._wanted[lane.name].set()
+                self._remember()
+
+    async def _tell(self, alerts: Alerts) -> None:
+        """Tell the operator what the records of the accounts give reason for."""
+        while True:
+            await alerts.update(await asyncio.to_thread(self._records))
+            await asyncio.sleep(ALERT_SECONDS)
+
+    def _records(self) -> dict[str, Record | None]:
+        records: dict[str, Record | None] = dict.fromkeys(self.lanes)
+        for name in records:
+            with contextlib.suppress(AccountsError):
+                records[name] = self._store.load(name)
+        return records
 
     # What survives a restart.
 
@@ -318,6 +450,8 @@ class Agent:
                     # A clock that was set back must not make a token newer, or a rest longer, than it is.
                     lane.delivered_at = min(float(known["delivered_at"]), self._clock())
                     lane.resting_until = min(float(known["resting_until"]), self._clock() + REST_SECONDS_MAX)
+                    if known.get("blocked_since") is not None:
+                        lane.blocked_since = min(float(known["blocked_since"]), self._clock())
         except FileNotFoundError:
             return
         except (OSError, ValueError, LookupError, TypeError, AttributeError):

@@ -73,6 +73,8 @@ def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
     monkeypatch.setattr(lanes, "LaneRunner", fake)
     monkeypatch.setattr(lanes, "RUN_DIRECTORY", tmp_path / "run")
     monkeypatch.setattr(lanes, "SOCKET", str(tmp_path / "socket"))
+    monkeypatch.setattr(lanes, "DESCRIPTION", tmp_path / "lanes.json")
+    (tmp_path / "lanes.json").write_text(json.dumps({"lanes": dict.fromkeys(("alice", "bob", "carol", "dave"))}))
     return fake
 
 
@@ -193,3 +195,9 @@ def test_a_store_that_cannot_be_used_fails_with_its_cure(tmp_path: Path, runner:
     assert result["failed"] is True
     assert "mode 0700" in result["msg"]
     assert runner.asked == []
+
+
+def test_check_mode_foretells_a_lane_that_is_not_described_yet(run: Run, runner: Runner) -> None:
+    runner.broken = {"zoe"}  # the lane runner does not know it
+    result = run("zoe", check=True)
+    assert (result["lanes"], result["failed_lanes"]) == ({"zoe": "started"}, {})

@@ -16,8 +16,8 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.dcta.fleet.plugins.modules import port_info
 
 
-def listeners(port: int, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    with patch_module_args({"port": port}), pytest.raises(SystemExit):
+def listeners(port: int, capsys: pytest.CaptureFixture[str], *, check: bool = False) -> list[dict[str, Any]]:
+    with patch_module_args({"port": port, "_ansible_check_mode": check}), pytest.raises(SystemExit):
         port_info.main()
     result = json.loads(capsys.readouterr().out)
     assert result["changed"] is False
@@ -34,6 +34,16 @@ def test_a_listener_on_any_address_is_named(address: str, capsys: pytest.Capture
     assert [(entry["pid"], entry["process"]) for entry in found] == [
         (os.getpid(), Path("/proc/self/comm").read_text().strip())
     ]
+
+
+def test_check_real_check_again_real_again(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        steps = [listeners(port, capsys, check=check) for check in (True, False, True, False)]
+    assert [entry["pid"] for entry in steps[0]] == [os.getpid()]
+    assert steps == [steps[0]] * 4
 
 
 def test_a_port_that_is_bound_but_not_listened_on_is_free(capsys: pytest.CaptureFixture[str]) -> None:

@@ -39,6 +39,39 @@ def pair(days: int = 30) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize(
+    "webhook",
+    ["", f"https://hooks.example.org/{SECRET}?a=b", "http://192.0.2.1:8080", f"https://u:{SECRET}@[2001:db8::1]/"],
+)
+def test_a_webhook_that_can_be_asked_is_accepted(webhook: str) -> None:
+    assert rules.webhook_problems(webhook) == []
+
+
+@pytest.mark.parametrize(
+    "webhook",
+    [
+        SECRET,
+        f"ftp://hooks.example.org/{SECRET}",
+        f"https:///{SECRET}",
+        f"https://hooks.example.org:99999/{SECRET}",
+        f"https://hooks.example.org:0/{SECRET}",
+        f"https://hooks.example.org/{SECRET} x",
+        f"https://hooks.example.org/{SECRET}\n",
+        f"https://hooks.example.org/{SECRET}ä",
+        f"https://[::1/{SECRET}",
+    ],
+)
+def test_a_webhook_that_cannot_be_asked_is_refused_without_its_secret(webhook: str) -> None:
+    [problem] = rules.webhook_problems(webhook)
+    assert "dcta_alert_webhook is no usable URL: write it like" in problem
+    assert SECRET not in problem
+
+
+def test_a_webhook_whose_variable_is_missing_names_it() -> None:
+    [problem] = rules.webhook_problems({"undefined": "'vault_hook' is undefined"})
+    assert problem == "dcta_alert_webhook cannot be read, because 'vault_hook' is undefined: define it in the vault"
+
+
+@pytest.mark.parametrize(
     ("accounts", "expected"),
     [
         ([], "not a list with at least one account"),
@@ -67,6 +100,57 @@ def test_each_bad_account_gets_one_sentence(accounts: Any, expected: str) -> Non
     assert expected in problems[0]
     assert ": " in problems[0], "the cure follows a colon"
     assert SECRET not in problems[0]
+
+
+def test_a_proxy_that_the_profile_would_go_around_is_refused_without_its_password() -> None:
+    account = {**GOOD, "proxy": f"http://user:{SECRET}@proxy.example.org:3128"}
+    for problems in (
+        rules.account_problems([account], ["node1"], ["socks5", "socks5h"]),
+        rules.proxy_problems(account["proxy"], "dcta_proxy", ["socks5", "socks5h"]),
+    ):
+        [problem] = problems
+        assert problem.endswith(
+            "is http, which the program of this api_profile does not know: use one of socks5, socks5h"
+        )
+    assert rules.account_problems([{**GOOD, "proxy": "socks5h://h:1"}], ["node1"], ["socks5", "socks5h"]) == []
+
+
+@pytest.mark.parametrize("userinfo", ["u:p", "u:p%40s%2Fs%3A%25", "u:p:q", "u-._~!$&'()*+,;=:p"])
+@pytest.mark.parametrize("scheme", ["http", "https", "socks5", "socks5h"])
+def test_user_and_password_of_a_proxy_may_be_anything_that_is_percent_encoded(userinfo: str, scheme: str) -> None:
+    assert rules.proxy_problems(f"{scheme}://{userinfo}@proxy.example.org:1080", "dcta_proxy") == []
+
+
+@pytest.mark.parametrize(
+    "userinfo",
+    [
+        "planted",  # the agent would send neither
+        "planted:",
+        ":planted",
+        "u:planted@x",
+        "u:planted%zz",  # the program would go around the proxy
+        "u:planted^",
+        "u:plant\N{LATIN SMALL LETTER E WITH ACUTE}d",
+        "u:planted%C3%A9",  # agent and program would encode it differently
+        "u:planted%0A",
+        "planted%3Au:p",
+        "u:" + "planted" * 40,
+    ],
+)
+def test_credentials_of_a_proxy_that_would_be_sent_wrongly_are_refused(userinfo: str) -> None:
+    [problem] = rules.proxy_problems(f"http://{userinfo}@proxy.example.org:3128", "dcta_proxy")
+    assert "dcta_proxy has a user and a password that not every program can send: write user:password@" in problem
+    assert "plant" not in problem
+
+
+def test_a_token_that_would_end_the_program_is_refused_without_showing_it() -> None:
+    pattern = r"[^.]+(\.[^.]*)+"
+    [problem] = rules.account_problems([{"name": "carol", "access_token": SECRET}], ["node1"], token_pattern=pattern)
+    assert "account carol has an access_token that the program of this profile cannot bear" in problem
+    assert SECRET not in problem
+    for token in ("a.b", "a.b.c"):
+        account = {"name": "carol", "access_token": token}
+        assert rules.account_problems([account], ["node1"], token_pattern=pattern) == []
 
 
 def test_good_accounts_of_all_kinds_pass() -> None:
@@ -127,6 +211,11 @@ def test_a_listen_address_that_nginx_could_not_use_is_refused(listen: str) -> No
 @pytest.mark.parametrize("listen", ["0.0.0.0:8443", "127.0.0.1:443", "[::]:8443", "[2001:db8::1]:1"])
 def test_a_listen_address_of_either_family_passes(listen: str) -> None:
     assert rules.listen_problems(listen) == []
+
+
+def test_a_mode_that_does_not_exist_is_refused_and_the_others_are_named() -> None:
+    assert rules.mode_problems("podman") == ["dcta_mode is none of native, docker: choose one"]
+    assert [rules.mode_problems(mode) for mode in ("native", "docker")] == [[], []]
 
 
 def test_a_misspelt_setting_is_refused_and_a_renamed_one_gets_its_new_name() -> None:

@@ -39,6 +39,8 @@ def executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
     monkeypatch.chdir(tmp_path / "state")
     monkeypatch.setattr(lane_exec.os, "execve", execve)
+    # The input is that of the process, and so the tests' own.
+    monkeypatch.setattr(lane_exec, "never_ending_input", lambda: seen.update(input="never ending"))
     return seen
 
 
@@ -127,13 +129,13 @@ def test_files_that_would_change_the_program_are_removed(tmp_path: Path) -> None
     ],
 )
 def test_a_proxy_is_written_with_the_scheme_that_the_program_knows(url: str, line: str) -> None:
-    assert lane_exec.proxy_line(url, PROFILE["proxies_file"]["schemes"]) == line
+    assert lane_exec.proxy_line(url, PROFILE["proxies_file"]) == line
 
 
 @pytest.mark.parametrize("url", ["ftp://user:planted@proxy", "proxy:3128", "", "http://", "user:planted@proxy"])
 def test_a_proxy_that_the_program_would_go_around_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(LaneError, match="use one of http, socks5h") as caught:
-        lane_exec.proxy_line(url, PROFILE["proxies_file"]["schemes"])
+        lane_exec.proxy_line(url, PROFILE["proxies_file"])
     assert "planted" not in str(caught.value)
 
 

@@ -34,6 +34,11 @@ class Systemd:
         self.broken: set[str] = set()
         self.fails: set[str] = set()
 
+    @property
+    def moved(self) -> list[tuple[str, ...]]:
+        """What was asked, without what systemd only was to forget."""
+        return [asked for asked in self.asked if asked[0] != "reset-failed"]
+
     def run(self, command: list[str], **_settings: Any) -> SimpleNamespace:
         """Act as subprocess.run does."""
         assert command[0] == "/usr/bin/systemctl"
@@ -154,7 +159,22 @@ def test_start_starts_only_the_replicas_that_do_not_run(systemd: Systemd, ask: A
     ask("put", token=TOKEN)
     systemd.states[units("a")[0]] = ("active", "running")
     assert ask("start") == {"ok": True}
-    assert systemd.asked == [("restart", *units("b"))]
+    assert systemd.moved == [("restart", *units("b"))]
+
+
+def test_a_replica_that_does_not_come_up_is_left_alone_and_the_other_one_is_started(systemd: Systemd, ask: Ask) -> None:
+    systemd.broken = set(units("a"))
+    assert ask("start")["ok"] is False
+    assert systemd.moved == [("restart", *units("a")), ("stop", *units("a")), ("restart", *units("b"))]
+
+
+@pytest.mark.parametrize("operation", ["start", "roll"])
+def test_a_start_that_is_asked_for_is_refused_by_no_earlier_crash(systemd: Systemd, ask: Ask, operation: str) -> None:
+    ask("put", token=TOKEN)
+    assert ask(operation) == {"ok": True}
+    for which in "ab":
+        restart = systemd.asked.index(("restart", *units(which)))
+        assert systemd.asked[restart - 1] == ("reset-failed", f"{units(which)[0]}*")
 
 
 def test_a_replica_that_does_not_come_up_is_named_with_the_place_to_look(systemd: Systemd, ask: Ask) -> None:
@@ -170,7 +190,7 @@ def test_roll_restarts_one_after_the_other_with_the_secrets_of_now(node: Path, s
     systemd.asked.clear()
     write_accounts(node, proxy="http://new.example.test:1")
     assert ask("roll") == {"ok": True}
-    assert systemd.asked == [("restart", *units("a")), ("restart", *units("b"))]
+    assert systemd.moved == [("restart", *units("a")), ("restart", *units("b"))]
     document = json.loads((node / "run/alice.json").read_text())
     assert (document["access_token"], document["proxy"]) == (TOKEN, "http://new.example.test:1")
 
@@ -179,7 +199,7 @@ def test_roll_leaves_the_second_replica_alone_when_the_first_does_not_come_back(
     ask("put", token=TOKEN)
     systemd.broken = set(units("a"))
     assert ask("roll")["ok"] is False
-    assert systemd.asked == [("restart", *units("a"))]
+    assert systemd.moved == [("restart", *units("a"))]
 
 
 def test_roll_of_a_lane_without_a_token_restarts_nothing(systemd: Systemd, ask: Ask) -> None:

@@ -80,6 +80,10 @@ def halt(lane: Lane) -> None:
     lane.token, lane.up, lane.next_attempt = "", {}, None
 
 
+def halt_token(lane: Lane) -> None:
+    lane.token = ""
+
+
 def named(answer: Answer) -> str:
     assert answer.status == 200
     assert answer.headers["X-Accel-Redirect"] == "@retry"
@@ -133,6 +137,24 @@ def test_a_401_newer_than_the_lanes_token_ends_it_even_when_the_request_is_older
     world.lanes["alice"].delivered_at = world.now - 0.2
     at_once(world, world.tried("alice", 401))
     assert world.rejected == ["alice"]
+
+
+@pytest.mark.parametrize("hours", [-3, 3])
+def test_a_clock_that_is_set_while_a_request_waits_neither_ends_nor_lengthens_the_wait(hours: int) -> None:
+    world = World(("alice",), hold_seconds=1)
+    world.lanes["alice"].busy = True
+    halt_token(world.lanes["alice"])
+
+    async def run() -> Answer:
+        task = asyncio.create_task(world.hold.answer(world.tried("alice", 502, answered=False)))
+        await asyncio.sleep(0.01)
+        world.now += hours * 3600
+        world.hold.wake()
+        await asyncio.sleep(0.1)
+        assert not task.done()
+        return await asyncio.wait_for(task, 2)
+
+    assert asyncio.run(run()).status == 503
 
 
 def test_a_clock_that_was_set_back_makes_no_token_immune() -> None:

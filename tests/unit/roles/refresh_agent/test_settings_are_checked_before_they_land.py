@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from dcta_agent.__main__ import main
-from dcta_agent.config import ConfigError, HealthLimits, load_config
+from dcta_agent.config import AlertLimits, ConfigError, HealthLimits, load_config
 from dcta_agent.hold import HoldLimits
 
 
@@ -24,7 +24,15 @@ def check(folder: Path, document: Any) -> None:
 
 
 def test_every_built_in_limit_of_the_hold_and_the_watch_is_what_the_documentation_says() -> None:
-    assert asdict(HoldLimits()) == {"hold_seconds": 60, "rest_seconds": 30, "retry_after_seconds": 10}
+    assert asdict(HoldLimits()) == {
+        "hold_seconds": 60,
+        "rest_seconds": 30,
+        "retry_after_seconds": 10,
+        "requests_per_account": 0,
+        "blocked_failures": 5,
+        "blocked_seconds": 30,
+    }
+    assert asdict(AlertLimits()) == {"days": 3}
     assert asdict(HealthLimits()) == {
         "ping_interval": 2,
         "ping_timeout": 2,
@@ -59,6 +67,8 @@ def test_settings_are_taken_over_and_the_rest_keeps_its_defaults(tmp_path: Path)
         ({"limits": {"login_gaps": 1}}, "There is no limit login_gaps"),
         ({"limits": {"login_gap": -1}}, "login_gap"),
         ({"limits": [1]}, "limits is not a mapping"),
+        ({"alerts": {"days": 0}}, "alerts.days is not a number above 0"),
+        ({"alerts": {"hours": 3}}, "alerts has the unknown setting hours: the settings are days"),
         ({"provider": "https://login.example.test"}, "provider is not a mapping"),
         ({"provider": {"colour": "red"}}, "colour"),
     ],

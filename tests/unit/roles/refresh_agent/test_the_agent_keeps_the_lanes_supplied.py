@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from dcta_agent import service
 from dcta_agent.renewals import RenewalError
 from dcta_library.accounts.errors import StoreError
 from dcta_library.accounts.record import Record
+from dcta_library.lane_runner import LaneRunnerError
 
 TWO = ("alice", "bob")
 
@@ -203,6 +206,50 @@ def test_a_silent_replica_is_ended_and_one_that_answers_again_is_not(tmp_path: P
             node.log.clear()
             await asyncio.sleep(0.5)
             assert node.log == []
+
+    on_a_node(tmp_path, test)
+
+
+def test_a_replica_that_hangs_again_is_ended_later_than_the_first_time(tmp_path: Path) -> None:
+    async def test(node: Node) -> None:
+        node.save("alice")
+        async with node.at_work():
+            await until(lambda: node.is_settled("alice"))
+            replica = node.replicas["alice"]["a"]
+            replica.hangs = True
+            await until(lambda: "kill alice a" in node.log and not replica.active)
+            await replica.start()
+            replica.hangs = True
+            await asyncio.sleep(2.5)
+            assert node.log.count("kill alice a") == 1
+            await until(lambda: node.log.count("kill alice a") == 2)
+
+    on_a_node(tmp_path, test, converge_interval=4)
+
+
+def test_a_lane_that_does_not_come_up_is_started_ever_more_seldom_and_at_once_with_a_new_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts: list[float] = []
+
+    async def test(node: Node) -> None:
+        ask = node.runner.ask
+
+        def crash(operation: str, lane: str, **arguments: str) -> dict[str, Any]:
+            if operation != "start":
+                return ask(operation, lane, **arguments)
+            starts.append(time.monotonic())
+            raise LaneRunnerError("systemctl restart failed")
+
+        monkeypatch.setattr(node.runner, "ask", crash)
+        node.save("alice")
+        async with node.at_work():
+            await until(lambda: len(starts) == 4)
+            pauses = [later - earlier for earlier, later in itertools.pairwise(starts)]
+            assert [pause >= least for pause, least in zip(pauses, (0.2, 0.4, 0.8), strict=True)] == [True] * 3
+            node.save("alice", access_token="planted-next", issued_at=time.time())
+            await until(lambda: len(starts) == 5)
+            assert starts[4] - starts[3] < 1.6
 
     on_a_node(tmp_path, test)
 
@@ -568,6 +615,77 @@ def test_one_lanes_broken_store_stops_no_other_lane(tmp_path: Path, monkeypatch:
     on_a_node(tmp_path, test, TWO)
 
 
+@pytest.mark.parametrize("text", ["", "{", '{"version": 1, "name": "al', "null", "\0" * 100])
+def test_a_half_written_record_stops_no_lane_and_is_written_anew(tmp_path: Path, text: str) -> None:
+    async def test(node: Node) -> None:
+        async def renew(request: dict[str, Any]) -> Record:
+            record = node.store.load(request["name"], repair=True)
+            return record or await node.issue(request)
+
+        node.renew = renew
+        node.save("alice")
+        async with node.at_work():
+            await until(lambda: node.is_settled("alice"))
+            node.log.clear()
+            (tmp_path / "tokens/alice.json").write_text(text)
+            await until(lambda: "planted-alice-1" in node.token("alice", "a") and node.is_settled("alice"))
+            assert not [entry for entry in node.log if entry.startswith(("stop", "roll", "kill"))]
+        assert (tmp_path / "tokens/alice.json.damaged").read_text() == text
+        assert node.issued == 1
+
+    on_a_node(tmp_path, test)
+
+
+def test_a_half_written_record_found_at_the_start_leaves_the_running_lane_alone(tmp_path: Path) -> None:
+    async def test(node: Node) -> None:
+        async def out_of_reach(_request: dict[str, Any]) -> Record:
+            raise RenewalError("no renewal can be started")
+
+        node.save("alice")
+        async with node.at_work():
+            await until(lambda: node.is_settled("alice"))
+        (tmp_path / "tokens/alice.json").write_text("{")
+        node.log.clear()
+        node.renew = out_of_reach
+        node.agent = node.new_agent()
+        async with node.at_work():
+            await until(lambda: node.is_good("alice") and len(node.renewals) > 1)
+            assert node.log == []
+            assert (await node.ask("alice", 502, answered=False)).status == 200
+
+    on_a_node(tmp_path, test)
+
+
+def test_an_account_that_was_forgotten_is_not_logged_in_again(tmp_path: Path) -> None:
+    async def test(node: Node) -> None:
+        node.save("alice")
+        async with node.at_work():
+            await until(lambda: node.is_settled("alice"))
+            renewals = len(node.renewals)
+            node.store.remove("alice")
+            await until(lambda: "stop alice" in node.log)
+            await asyncio.sleep(0.3)
+            assert len(node.renewals) == renewals
+
+    on_a_node(tmp_path, test)
+
+
+def test_a_full_disk_under_the_agents_memory_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    async def test(node: Node) -> None:
+        node.save("alice")
+        monkeypatch.setattr(json, "dump", full)
+        async with node.at_work():
+            await until(lambda: node.is_settled("alice"))
+            assert not (tmp_path / "memory.json").exists()
+            assert (await node.ask("alice", 502, answered=False)).status == 200
+        monkeypatch.undo()
+
+    on_a_node(tmp_path, test)
+
+
 def test_a_program_that_does_not_speak_http_ends_no_agent(tmp_path: Path) -> None:
     async def test(node: Node) -> None:
         async def babble(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -621,6 +739,53 @@ def test_a_lane_is_rolled_before_its_program_forgets_an_old_token_file(tmp_path:
             await until(lambda: "roll alice" in node.log)
             await asyncio.sleep(0.5)
             assert node.log.count("roll alice") == 1
+
+    on_a_node(tmp_path, test)
+
+
+def test_a_clock_set_back_by_hours_makes_no_account_rest_and_no_renewal_wait_for_hours(tmp_path: Path) -> None:
+    ahead = 5 * 3600.0
+
+    async def test(node: Node) -> None:
+        node.clock = lambda: time.time() + ahead
+        node.agent = node.new_agent()
+        node.save("alice", issued_at=time.time() + ahead - 60, expires_at=time.time() + ahead + 3600)
+        async with node.at_work():
+            await until(lambda: node.is_settled("alice"))
+            lane = node.agent.lanes["alice"]
+            lane.resting_until, lane.next_attempt = node.clock() + 0.5, node.clock() + 1.0
+            renewals = len(node.renewals)
+            node.log.clear()
+            node.clock = time.time
+            await until(lambda: node.is_good("alice"))
+            await until(lambda: len(node.renewals) > renewals)
+            assert not [entry for entry in node.log if entry.startswith(("stop", "roll", "kill"))]
+
+    on_a_node(tmp_path, test)
+
+
+def test_a_clock_set_forward_beyond_the_tokens_end_stops_no_lane_and_brings_a_new_token(tmp_path: Path) -> None:
+    async def test(node: Node) -> None:
+        ahead = 0.0
+        node.clock = lambda: time.time() + ahead
+
+        async def renew(request: dict[str, Any]) -> Record:
+            record = node.store.load(request["name"])
+            if record is not None and record.usable(node.clock()):
+                return record
+            node.issued += 1
+            return node.save(request["name"], access_token="planted-next", expires_at=node.clock() + 3600)
+
+        node.renew = renew
+        node.agent = node.new_agent()
+        node.save("alice")
+        async with node.at_work():
+            await until(lambda: node.is_settled("alice"))
+            node.log.clear()
+            ahead = 5 * 3600.0
+            await until(lambda: "planted-next" in node.token("alice", "b") and node.is_good("alice"))
+            assert not [entry for entry in node.log if entry.startswith(("stop", "kill"))]
+        assert node.issued == 1
 
     on_a_node(tmp_path, test)
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,53 @@ def test_an_end_carries_its_length_its_type_and_when_to_come_back(tmp_path: Path
     assert f"Content-Length: {len(body)}".encode() in head
     assert b"Content-Type: application/json" in head
     assert b"Retry-After: 10" in head
+
+
+def test_a_node_with_a_good_lane_is_ready_and_names_no_account(tmp_path: Path) -> None:
+    answer = talk(tmp_path, hold_of(good_lane()), b"GET /ready HTTP/1.1\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.endswith(b'\r\n\r\n{"status": "ready"}')
+    assert b"bob" not in answer
+
+
+@pytest.mark.parametrize("target", [b"/ready", b"/ready?from=balancer"])
+def test_a_node_without_a_good_lane_says_when_to_ask_again(tmp_path: Path, target: bytes) -> None:
+    lane = good_lane()
+    lane.resting_until = time.time() + 45
+    answer = talk(tmp_path, hold_of(lane), b"GET " + target + b" HTTP/1.1\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert b"\r\nRetry-After: 45\r\n" in answer
+    assert answer.endswith(b'\r\n\r\n{"status": "not ready"}')
+    assert b"bob" not in answer
+
+
+def test_readiness_waits_a_moment_for_the_renewal_of_the_last_account(tmp_path: Path) -> None:
+    class Renewed(Lane):
+        def is_good(self, now: float) -> bool:
+            self.chosen += 1
+            return self.chosen > 3
+
+    lane = Renewed("bob", "127.64.0.2", {"a": 8081}, busy=True)
+    assert talk(tmp_path, hold_of(lane), b"GET /ready HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+
+
+def test_readiness_does_not_wait_for_longer_than_a_load_balancer(tmp_path: Path) -> None:
+    started = time.monotonic()
+    lane = Lane("bob", "127.64.0.2", {"a": 8081}, busy=True)
+    assert talk(tmp_path, hold_of(lane), b"GET /ready HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 503 ")
+    assert 1 <= time.monotonic() - started < 4
+
+
+def test_a_node_that_only_the_operator_can_help_is_not_ready(tmp_path: Path) -> None:
+    lane = Lane("bob", "127.64.0.2", {"a": 8081}, busy=False, next_attempt=None)
+    answer = talk(tmp_path, hold_of(lane), b"GET /ready HTTP/1.1\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nRetry-After: 10\r\n" in answer
+
+
+@pytest.mark.parametrize("target", [b"/v1/ready", b"/READY", b"/ready/", b"/v1/../ready", b"ready"])
+def test_no_other_target_asks_for_readiness(tmp_path: Path, target: bytes) -> None:
+    assert b"status" not in talk(tmp_path, hold_of(good_lane()), b"GET " + target + b" HTTP/1.1\r\n\r\n")
 
 
 @pytest.mark.parametrize(
