@@ -111,6 +111,13 @@ def test_a_path_that_the_program_does_not_know_is_a_not_found_error_too(node: No
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
 
 
+def test_what_the_program_has_not_is_refused_by_name(node: Node, world: World) -> None:
+    answer = ask(world, node, url=f"{node.url}/audio/speech")
+    assert_error(answer, 404)
+    assert answer.json()["error"]["code"] == "unsupported_endpoint"
+    assert "/v1/audio/" in answer.json()["error"]["message"]
+
+
 def test_a_body_that_is_no_json_is_a_bad_request(node: Node, world: World) -> None:
     answer = ask(world, node, json=None, content=b"{", method="POST")
     assert answer.status_code == 400

@@ -93,10 +93,13 @@ known["admin key"] = pathlib.Path("/etc/dcta/credentials/admin_key").read_text()
 print(json.dumps(known))
 """
 
+# What came with the host's image and was never written since cannot hold a secret of now.
 READABLE = """
-roots=$(find / -mindepth 1 -maxdepth 1 ! -name proc ! -name sys)
-exec runuser -u nobody -- \\
-  grep --recursive --files-with-matches --text --fixed-strings --no-messages --devices=skip --file=- $roots
+list=$(mktemp) && trap 'rm --force "$list"' EXIT && chmod 644 "$list"
+find / '(' -path /proc -o -path /sys ')' -prune -o -type f -cnewer /etc/machine-id -print0 > "$list"
+# One grep, since only one can read the patterns; xargs ends where the list is too long for that.
+runuser -u nobody -- xargs --null --exit --max-args=1000000 --max-chars=2000000 --arg-file="$list" \\
+  grep --files-with-matches --text --fixed-strings --no-messages --file=-
 """
 
 
