@@ -19,6 +19,8 @@ from real_proxies import HTTP_PORT, Guard, RealProxies, guarded, real_proxies
 from rotation_scenes import Fleet
 from secret_scan import SecretScan
 
+pytestmark = pytest.mark.exhaustive
+
 # One with a proxy of its own, one that has dcta_proxy like all the others of the node.
 OWN, COMMON = "erin", "frank"
 LIFETIME = 30

@@ -18,6 +18,8 @@ from dcta_load import Question
 from fleet_world import World
 from hold_scenes import FirstRun, Scenes, assert_none_failed, wait_for
 
+pytestmark = pytest.mark.exhaustive
+
 NODE = "node2"
 AGENT = "dcta-agent.service"
 PLACES = 3

@@ -29,6 +29,8 @@ from fleet_world import World
 from real_proxies import Guard, RealProxies, guarded, real_proxies
 from secret_scan import SecretScan, key_lines
 
+pytestmark = pytest.mark.exhaustive
+
 GO = "1.27.3"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 FOLDER = "/opt/dcta/go"

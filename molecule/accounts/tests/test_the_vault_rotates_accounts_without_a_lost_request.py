@@ -9,6 +9,7 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 from fleet_world import World
 from rotation_scenes import NEW, Fleet, Rotation
 
@@ -38,6 +39,7 @@ def test_the_run_ends_with_one_line_for_each_account(rotated: Rotation) -> None:
         assert re.search(rf"{account}: valid \[expires in \d+ days", rotated.run.text)
 
 
+@pytest.mark.exhaustive
 def test_the_old_node_forgets_an_account_before_the_new_one_logs_it_in(
     fleet: Fleet, moved: Rotation, world: World
 ) -> None:
@@ -50,6 +52,7 @@ def test_the_old_node_forgets_an_account_before_the_new_one_logs_it_in(
         moved.assert_no_other_lane_moved(node)
 
 
+@pytest.mark.exhaustive
 def test_a_limit_that_would_make_two_owners_is_refused(fleet: Fleet, moved: Rotation, world: World) -> None:
     del moved
     run = world.playbook("playbooks/rotate_accounts.yml", "--limit", fleet.other)
@@ -59,6 +62,7 @@ def test_a_limit_that_would_make_two_owners_is_refused(fleet: Fleet, moved: Rota
     assert sentence in re.sub(r"\s+", " ", run.text)
 
 
+@pytest.mark.exhaustive
 def test_an_old_node_out_of_reach_is_refused_unless_the_operator_calls_it_lost(
     fleet: Fleet, moved: Rotation, world: World, tmp_path: Path
 ) -> None:
@@ -73,6 +77,7 @@ def test_an_old_node_out_of_reach_is_refused_unless_the_operator_calls_it_lost(
     assert run.status == 0, run.tail
 
 
+@pytest.mark.exhaustive
 def test_an_account_moves_back(fleet: Fleet, returned: Rotation, world: World) -> None:
     assert units(fleet.changed) <= returned.processes_after[fleet.other].keys()
     assert fleet.traces(fleet.one, fleet.changed) == ""
