@@ -270,6 +270,10 @@ class Node:
                 await replica.stop()
         self.store.close()
         await asyncio.sleep(0.05)
+        # A connection that was just taken is closed by the task that took it.
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        if others:
+            await asyncio.wait(others, timeout=5)
 
 
 async def until(condition: Callable[[], bool], seconds: float = 5) -> None:
