@@ -62,6 +62,7 @@ def inventory_problems(settings: Mapping[str, Any]) -> list[str]:
     problems += inventory_rules.listen_problems(str(settings["listen"]))
     if settings["proxy"]:
         problems += inventory_rules.proxy_problems(str(settings["proxy"]), "dcta_proxy", schemes)
+    problems += inventory_rules.build_proxy_problems(str(settings.get("build_proxy", "")))
     return problems + inventory_rules.webhook_problems(settings["alert_webhook"])
 
 

@@ -131,6 +131,17 @@ def webhook_problems(webhook: object) -> list[str]:
     ]
 
 
+def build_proxy_problems(url: str) -> list[str]:
+    """Return what is wrong with ``dcta_build_proxy``.
+
+    :param url: the value of the variable, or nothing.
+    """
+    if "@" in url:
+        shown = "which the process list of the build host would show to all of its users"
+        return [f"dcta_build_proxy holds a user or a password, {shown}: give a proxy that needs none"]
+    return proxy_problems(url, "dcta_build_proxy") if url else []
+
+
 def account_problems(
     accounts: object, nodes: Sequence[str], schemes: Sequence[str] = PROXY_SCHEMES, token_pattern: str = ""
 ) -> list[str]:

@@ -71,6 +71,23 @@ def test_a_webhook_whose_variable_is_missing_names_it() -> None:
     assert problem == "dcta_alert_webhook cannot be read, because 'vault_hook' is undefined: define it in the vault"
 
 
+@pytest.mark.parametrize("proxy", ["", "http://proxy.example.org:3128", "https://[2001:db8::1]:3128"])
+def test_a_build_proxy_without_a_password_is_accepted(proxy: str) -> None:
+    assert rules.build_proxy_problems(proxy) == []
+
+
+@pytest.mark.parametrize("proxy", [f"http://user:{SECRET}@proxy.example.org:3128", f"http://{SECRET}@[::1"])
+def test_a_build_proxy_with_a_password_is_refused_because_the_process_list_would_show_it(proxy: str) -> None:
+    [problem] = rules.build_proxy_problems(proxy)
+    assert "process list" in problem
+    assert SECRET not in problem
+
+
+def test_a_build_proxy_that_is_no_url_is_refused() -> None:
+    [problem] = rules.build_proxy_problems("proxy.example.org")
+    assert "dcta_build_proxy is not a URL with scheme, host and port" in problem
+
+
 @pytest.mark.parametrize(
     ("accounts", "expected"),
     [
