@@ -14,14 +14,11 @@ from __future__ import annotations
 
 import argparse
 import functools
-import os
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 from dcta_load import Clients, Question, percentile
-from fleet_world import World
+from fleet_world import connected_world
 from hold_scenes import REFRESH, Scenes, wait_for
 
 NODE = "node1"
@@ -114,21 +111,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measure the hold.")
     parser.add_argument("--held", type=int, nargs="+", default=[200, 1000], help="requests at once (default 200 1000)")
     arguments = parser.parse_args()
-    root = Path(os.environ.get("DCTA_WORLD_ROOT") or Path(__file__).resolve().parents[2])
-    with tempfile.TemporaryDirectory(prefix="dcta-") as connections:
-        world = World(root, Path(connections))
-        with world.connected():
-            scenes = Scenes(world)
-            [account] = scenes.accounts(NODE)
+    with connected_world() as world:
+        scenes = Scenes(world)
+        [account] = scenes.accounts(NODE)
+        scenes.calm()
+        print(f"nothing held: an answer takes {answered_alone(scenes)}; memory: {memories(scenes)}", flush=True)
+        try:
+            scenes.provider("/lifetimes", account, access_token=LIFETIME)
+            scenes.renew_all(NODE, seconds=REVOCATION_SECONDS)
+            good = all(list(map(functools.partial(hold, scenes, account), arguments.held)))
+        finally:
             scenes.calm()
-            print(f"nothing held: an answer takes {answered_alone(scenes)}; memory: {memories(scenes)}", flush=True)
-            try:
-                scenes.provider("/lifetimes", account, access_token=LIFETIME)
-                scenes.renew_all(NODE, seconds=REVOCATION_SECONDS)
-                good = all(list(map(functools.partial(hold, scenes, account), arguments.held)))
-            finally:
-                scenes.calm()
-                wait_for(lambda: scenes.counts("refreshes").get(account), "the next renewal", 2 * LIFETIME)
+            wait_for(lambda: scenes.counts("refreshes").get(account), "the next renewal", 2 * LIFETIME)
     return 0 if good else 1
 
 

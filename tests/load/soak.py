@@ -9,14 +9,11 @@ Run from the repository's root: PYTHONPATH=tests/load:tests/support python tests
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 from dcta_load import Clients
-from fleet_world import World
+from fleet_world import connected_world
 from hold_scenes import Scenes, wait_for
 
 GROUPS = (Clients(count=8, pause=0.1), Clients(count=8, pause=1.5), Clients(count=8, protocol="h2", pause=0.1))
@@ -77,11 +74,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600, help="how long (default 600, at most 900)")
     parser.add_argument("--lifetime", type=float, default=60, help="lifetime of a token in seconds (default 60)")
     arguments = parser.parse_args()
-    root = Path(os.environ.get("DCTA_WORLD_ROOT") or Path(__file__).resolve().parents[2])
-    with tempfile.TemporaryDirectory(prefix="dcta-") as connections:
-        world = World(root, Path(connections))
-        with world.connected():
-            good = soak(Scenes(world), arguments.seconds, arguments.lifetime)
+    with connected_world() as world:
+        good = soak(Scenes(world), arguments.seconds, arguments.lifetime)
     print("ok" if good else "failed")
     return 0 if good else 1
 

@@ -310,3 +310,13 @@ class World:
             base_url=base_url or node.url, api_key=key or self.api_key, max_retries=0, http_client=browser
         ) as client:
             yield client
+
+
+@contextmanager
+def connected_world() -> Iterator[World]:
+    """Reach the world below this repository, or the one that DCTA_WORLD_ROOT names, until the block ends."""
+    root = Path(os.environ.get("DCTA_WORLD_ROOT") or Path(__file__).resolve().parents[2])
+    with tempfile.TemporaryDirectory(prefix="dcta-") as connections:
+        world = World(root, Path(connections))
+        with world.connected():
+            yield world

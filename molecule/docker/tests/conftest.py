@@ -5,15 +5,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from container_scenes import Containers
-from fleet_world import World
+from fleet_world import World, connected_world
 from hold_scenes import LIMITS, STEADY, Scenes
 
 SETTINGS: dict[str, Any] = {"dcta_mode": "docker", "dcta_limits": LIMITS}
@@ -21,12 +18,9 @@ SETTINGS: dict[str, Any] = {"dcta_mode": "docker", "dcta_limits": LIMITS}
 
 @pytest.fixture(scope="session")
 def world() -> Iterator[World]:
-    """The world below the repository's root, or below the one that DCTA_WORLD_ROOT names."""
-    root = Path(os.environ.get("DCTA_WORLD_ROOT") or Path(__file__).resolve().parents[3])
-    with tempfile.TemporaryDirectory(prefix="dcta-") as connections:
-        world = World(root, Path(connections))
-        with world.connected():
-            yield world
+    """The world that the tests look at."""
+    with connected_world() as world:
+        yield world
 
 
 @pytest.fixture(scope="session")

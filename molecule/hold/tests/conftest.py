@@ -9,14 +9,11 @@ in between another commit, the last one the state of the inventory again. All ot
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet_world import World
+from fleet_world import World, connected_world
 from hold_scenes import EXTRA, HOLD_SECONDS, LEFT_OUT, LIMITS, REST_SECONDS, STEADY, FirstRun, Scenes, fresh_secret
 from planted_links import planted_links
 from world.prepare import make_certificate
@@ -24,12 +21,9 @@ from world.prepare import make_certificate
 
 @pytest.fixture(scope="session")
 def world() -> Iterator[World]:
-    """The world below the repository's root, or below the one that DCTA_WORLD_ROOT names."""
-    root = Path(os.environ.get("DCTA_WORLD_ROOT") or Path(__file__).resolve().parents[3])
-    with tempfile.TemporaryDirectory(prefix="dcta-") as connections:
-        world = World(root, Path(connections))
-        with world.connected():
-            yield world
+    """The world that the tests look at."""
+    with connected_world() as world:
+        yield world
 
 
 @pytest.fixture(scope="session")
