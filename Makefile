@@ -52,24 +52,28 @@ test: fresh-world ## All gates beside Molecule's first scenario, then hold and a
 test-all: fresh-world ## The same with the tests that take their time, and docker mode
 	@$(MAKE) --jobs=2 gates molecule-native
 	@$(MAKE) molecule-hold molecule-accounts molecule-docker
+	@DCTA_TEST_MODE=docker $(MAKE) molecule-hold
 
 .PHONY: gates
-gates: check sanity package-test ## Everything that needs no hosts
+gates: check ansible-lint docs unit-slow sanity package-test ## Everything that needs no hosts
 
 .PHONY: check
-check: lint types unit changelog syntax docs ## The quick gates
+check: lint types unit changelog syntax ## The quick gates
 
 .PHONY: tools
 tools: ## Install the pinned tools into .state
 	@tools/install.sh
 
 .PHONY: lint
-lint: tools ## yamllint, shellcheck, ruff, ansible-lint
+lint: tools ## yamllint, shellcheck, ruff
 	$(STEP) yamllint yamllint --strict .
 	$(STEP) shellcheck sh -c "git ls-files --cached --others --exclude-standard '*.sh' .ci/run demo/world/image/container-init | \
 	  xargs shellcheck --external-sources"
 	$(STEP) "ruff check" ruff check --quiet . $(PROGRAMS)
 	$(STEP) "ruff format" ruff format --quiet --check . $(PROGRAMS)
+
+.PHONY: ansible-lint
+ansible-lint: tools ## ansible-lint, profile production
 	$(STEP) ansible-lint ansible-lint --offline --strict
 
 .PHONY: types
@@ -81,10 +85,18 @@ types: tools ## mypy, strict
 	  roles/api/files/lanes.py demo molecule tests tools
 	$(STEP) "mypy programs" sh -ec 'for file in $(PROGRAMS); do MYPYPATH=$(STATE)/node mypy --scripts-are-modules "$$file"; done'
 
+# Most of these tests wait rather than compute, so there are more processes than processors.
+PYTEST = pytest --numprocesses=4 --dist=worksteal
+
 .PHONY: unit
-unit: tools ## Unit and contract tests
+unit: tools ## Unit and contract tests, but those that take seconds
 	@tools/go.sh
-	$(STEP) pytest pytest --numprocesses=2
+	$(STEP) pytest $(PYTEST) -m "not slow"
+
+.PHONY: unit-slow
+unit-slow: tools ## Unit tests that take seconds
+	@tools/go.sh
+	$(STEP) "pytest, slow" $(PYTEST) -m slow
 
 .PHONY: changelog
 changelog: tools ## The changelog's fragments

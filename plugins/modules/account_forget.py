@@ -34,9 +34,9 @@ attributes:
     support: full
     platforms: posix
     description: The module runs on the node, as root.
-requirements:
-  - requests
-  - PySocks (for accounts with a SOCKS proxy)
+extends_documentation_fragment:
+  - dcta.fleet.accounts
+  - dcta.fleet.accounts.connection
 options:
   keep:
     description:
@@ -50,37 +50,6 @@ options:
         An account that is forgotten should still be in it, because the revocation leaves by the account's proxy.
     type: path
     default: /etc/dcta/credentials/accounts.json
-  store:
-    description:
-      - Folder on the node that holds one file per account.
-    type: path
-    default: /var/lib/dcta/tokens
-  owner:
-    description:
-      - User that owns the store. A store of somebody else is refused, and root works in it only as this user.
-    type: str
-    default: dcta-agent
-  provider:
-    description:
-      - What differs from the built-in identity provider, as for M(dcta.fleet.account_login).
-    type: dict
-    default: {}
-  limits:
-    description:
-      - What differs from the built-in renewal policy, as for M(dcta.fleet.account_login).
-    type: dict
-    default: {}
-  ca_bundle:
-    description:
-      - File on the node with the CA certificates that the provider's certificate is checked against.
-        Empty for those of the Python package requests.
-    type: path
-    default: ''
-  timeout:
-    description:
-      - Seconds to wait for an answer of the provider.
-    type: float
-    default: 30.0
 seealso:
   - module: dcta.fleet.account_info
   - module: dcta.fleet.account_login

@@ -29,6 +29,8 @@ attributes:
     support: full
     platforms: posix
     description: The module reads files of the node, usually as root.
+extends_documentation_fragment:
+  - dcta.fleet.accounts
 options:
   accounts:
     description:
@@ -41,26 +43,6 @@ options:
       - JSON file on the node with the accounts' credentials, as for M(dcta.fleet.account_login).
     type: path
     default: /etc/dcta/credentials/accounts.json
-  store:
-    description:
-      - Folder on the node that holds one file per account.
-    type: path
-    default: /var/lib/dcta/tokens
-  owner:
-    description:
-      - User that owns the store. A store of somebody else is refused, and root works in it only as this user.
-    type: str
-    default: dcta-agent
-  provider:
-    description:
-      - What differs from the built-in identity provider, as for M(dcta.fleet.account_login).
-    type: dict
-    default: {}
-  limits:
-    description:
-      - What differs from the built-in renewal policy, as for M(dcta.fleet.account_login).
-    type: dict
-    default: {}
 seealso:
   - module: dcta.fleet.account_login
 """

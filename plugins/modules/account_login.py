@@ -36,9 +36,9 @@ attributes:
     support: full
     platforms: posix
     description: The module needs file locks and runs on the node, usually as root.
-requirements:
-  - requests
-  - PySocks (for accounts with a SOCKS proxy)
+extends_documentation_fragment:
+  - dcta.fleet.accounts
+  - dcta.fleet.accounts.connection
 options:
   accounts:
     description:
@@ -56,16 +56,6 @@ options:
       - In check mode a login is predicted for every account that is not in the file yet.
     type: path
     required: true
-  store:
-    description:
-      - Folder on the node that holds one file per account. It is made by the role C(node).
-    type: path
-    default: /var/lib/dcta/tokens
-  owner:
-    description:
-      - User that owns the store. A store of somebody else is refused, and root works in it only as this user.
-    type: str
-    default: dcta-agent
   provider:
     description:
       - What differs from the built-in identity provider.
@@ -93,17 +83,6 @@ options:
       - A login that has its turn is finished, so the module may take a little longer.
     type: float
     default: 900.0
-  ca_bundle:
-    description:
-      - File on the node with the CA certificates that the provider's certificate is checked against.
-        Empty for those of the Python package requests.
-    type: path
-    default: ''
-  timeout:
-    description:
-      - Seconds to wait for an answer of the provider.
-    type: float
-    default: 30.0
   lift:
     description:
       - End the quarantine or the waiting time of the accounts first, after an operator has repaired something that the

@@ -9,7 +9,11 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from hold_scenes import Scenes
+from dcta_load import Clients
+from hold_scenes import Scenes, container_of
+
+# An engine that restarts takes most of the two processors for itself.
+GENTLE = (Clients(count=4, pause=0.2), Clients(count=4, protocol="h2", pause=0.2))
 
 
 @dataclass
@@ -30,7 +34,7 @@ class Containers:
 
     def names(self, node: str) -> list[str]:
         """Return the name that each replica's container must have."""
-        return [f"dcta-api-{replica}-{account}" for account in self.scenes.accounts(node) for replica in "ab"]
+        return [container_of(unit) for unit in self.scenes.replicas(node)]
 
     def running(self, node: str) -> list[str]:
         """Return the names of all containers that a node's engine runs."""

@@ -11,6 +11,7 @@ import secrets
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -44,7 +45,7 @@ HOLD_SECONDS = 12
 REST_SECONDS = 3
 REFRESH = ["refresh_token"]
 # A run of site.yml must have room beside it.
-STEADY = (Clients(count=4, pause=0.2), Clients(count=4, pause=1.2), Clients(count=4, protocol="h2", pause=0.2))
+STEADY = (Clients(count=4, pause=0.5), Clients(count=4, pause=1.2), Clients(count=4, protocol="h2", pause=0.5))
 MIXED = (Clients(count=4), Clients(count=6, pause=0.4), Clients(count=6, protocol="h2"))
 
 LANE_RUNNER = """
@@ -76,6 +77,11 @@ class FirstRun:
     new_key: str = field(repr=False)
     certificate: str
     links_led_nowhere: bool
+
+
+def container_of(unit: str) -> str:
+    """Return the name of the container that a replica's unit runs in docker mode."""
+    return unit.removesuffix(".service").replace("@", "-")
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS) -> None:
@@ -202,6 +208,16 @@ class Scenes:
         """Begin all counters at 0, with everything else as it is."""
         self.baseline = self.world.control("/statistics")["accounts"]
 
+    def chats(self, node: str) -> Counter[str]:
+        """Return how many chats the service has answered so far, by account of a node."""
+        seen = self.world.control("/statistics")["accounts"]
+        return Counter(
+            {
+                account: sum(seen.get(f"{account}@example.org", {}).get("chat", {}).values())
+                for account in self.accounts(node)
+            }
+        )
+
     def refused(self) -> int:
         """Return how many chat requests since the calm the service answered with another status than 200."""
 
@@ -270,6 +286,11 @@ class Scenes:
 
     # ---- nodes ----
 
+    @property
+    def in_containers(self) -> bool:
+        """Say whether the nodes are in docker mode while these tests run."""
+        return self.settings.get("dcta_mode") == "docker"
+
     def accounts(self, node: str) -> list[str]:
         """Return the names of a node's accounts."""
         return sorted(self.world.lanes(node))
@@ -282,6 +303,22 @@ class Scenes:
     def wait_for_new_process(self, node: str, unit: str, old: str) -> None:
         """Wait until a unit has another main process than before."""
         wait_for(lambda: self.processes(node, unit)[unit] not in (old, "0"), f"another process of {unit}")
+
+    def programs(self, node: str) -> list[str]:
+        """Return what each replica of a node runs: the program's path, or the image of its container."""
+        replicas = self.replicas(node)
+        if self.in_containers:
+            inspect = ["docker", "inspect", "--format={{.Config.Image}}", *map(container_of, replicas)]
+            return self.world.root_text(node, *inspect).splitlines()
+        paths = [f"/proc/{process}/exe" for process in replicas.values()]
+        return self.world.root_text(node, "readlink", *paths).splitlines()
+
+    def kill(self, node: str, *units: str, signal: str = "KILL") -> None:
+        """Send a signal to the main process of each unit; to the program itself where a container is around it."""
+        if self.in_containers and units[0].startswith("dcta-api-"):
+            self.world.root_run(node, "docker", "kill", f"--signal={signal}", *map(container_of, units))
+        else:
+            self.world.root_run(node, "systemctl", "kill", "--kill-who=main", f"--signal={signal}", *units)
 
     def all_run(self, node: str) -> bool:
         """Say whether all replicas of a node are ready."""

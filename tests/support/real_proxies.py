@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the dcta.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real proxies on the provider's host, tinyproxy and microsocks, that ask for a password and log every connection."""
+"""Real proxies, tinyproxy and microsocks, that ask for a password and log every connection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from urllib.parse import quote
 
 from fleet_world import World
 
-HOST = "provider"
+PROVIDER = "provider"
+LOOPBACK = "127.0.0.1"
 HTTP_PORT = 3128
 SOCKS_PORT = 1080
 USER = "egress"
@@ -42,19 +43,21 @@ class RealProxies:
     """Both proxies, and what they logged since they were started.
 
     Attributes:
-        world: the world on whose provider they run.
+        world: the world.
+        host: where they run; on a node they listen on its loopback address alone.
         http_password: the one of the HTTP proxy; tinyproxy's own file allows letters, digits, dots and dashes.
         socks_password: the one of the SOCKS proxy.
     """
 
     world: World
+    host: str = PROVIDER
     http_password: str = field(default_factory=lambda: f"{secrets.token_hex(8)}.-_", repr=False)
     socks_password: str = field(default_factory=lambda: f"{secrets.token_hex(8)} @:/%41?#&=+!$[", repr=False)
 
     @property
     def address(self) -> str:
         """Where they listen."""
-        return str(self.world.variables(HOST)["ansible_host"])
+        return LOOPBACK if self.host in self.world.nodes else str(self.world.variables(self.host)["ansible_host"])
 
     def http_url(self, password: str = "") -> str:
         """Return the URL of the HTTP proxy, with its own or another password."""
@@ -72,7 +75,7 @@ class RealProxies:
         return plain | {name: url.split(":")[2].partition("@")[0] for name, url in urls.items()}
 
     def _log(self, name: str) -> str:
-        return self.world.root_text(HOST, "cat", f"{FOLDER}/{name}.log")
+        return self.world.root_text(self.host, "cat", f"{FOLDER}/{name}.log")
 
     def requests(self) -> list[str]:
         """Return the requests that the HTTP proxy read, each as method and target."""
@@ -87,40 +90,55 @@ class RealProxies:
         return CONNECTED.findall(self._log("socks"))
 
     def _write(self, path: str, text: str) -> None:
-        self.world.root_run(HOST, "sh", "-c", f"umask 077; cat > {path}", stdin=text.encode())
+        self.world.root_run(self.host, "sh", "-c", f"umask 077; cat > {path}", stdin=text.encode())
 
     def start(self) -> None:
         """Start both and wait until they listen."""
         commands = {
             "http": ["/usr/bin/tinyproxy", "-d", "-c", f"{FOLDER}/tinyproxy.conf"],
-            "socks": ["/usr/bin/microsocks", "-p", str(SOCKS_PORT), "-u", USER, "-P", self.socks_password],
+            "socks": [
+                "/usr/bin/microsocks",
+                "-i",
+                self.address,
+                "-p",
+                str(SOCKS_PORT),
+                "-u",
+                USER,
+                "-P",
+                self.socks_password,
+            ],
         }
-        self.world.root_run(HOST, "install", "-d", "-m", "0700", FOLDER)
-        lines = [f"Port {HTTP_PORT}", "LogLevel Connect", f"BasicAuth {USER} {self.http_password}"]
+        self.world.root_run(self.host, "install", "-d", "-m", "0700", FOLDER)
+        lines = [
+            f"Listen {self.address}",
+            f"Port {HTTP_PORT}",
+            "LogLevel Connect",
+            f"BasicAuth {USER} {self.http_password}",
+        ]
         self._write(f"{FOLDER}/tinyproxy.conf", "\n".join([*lines, ""]))
         for name, command in commands.items():
             log = f"append:{FOLDER}/{name}.log"
             words = " ".join(map(systemd_word, command))
             service = f"[Service]\nExecStart={words}\nStandardOutput={log}\nStandardError={log}\n"
             self._write(f"{UNITS}/test-proxy-{name}.service", service)
-        self.world.root_run(HOST, "systemctl", "daemon-reload")
-        self.world.root_run(HOST, "systemctl", "start", *(f"test-proxy-{name}" for name in commands))
+        self.world.root_run(self.host, "systemctl", "daemon-reload")
+        self.world.root_run(self.host, "systemctl", "start", *(f"test-proxy-{name}" for name in commands))
         for port in (HTTP_PORT, SOCKS_PORT):
             waiting = f"until ss -Hltn sport = :{port} | grep -q .; do sleep 0.1; done"
-            self.world.root_run(HOST, "timeout", "20", "sh", "-c", waiting)
+            self.world.root_run(self.host, "timeout", "20", "sh", "-c", waiting)
 
     def stop(self) -> None:
         """Stop both and remove all that belongs to them."""
-        self.world.root_run(HOST, "systemctl", "stop", "test-proxy-http", "test-proxy-socks", check=False)
+        self.world.root_run(self.host, "systemctl", "stop", "test-proxy-http", "test-proxy-socks", check=False)
         units = [f"{UNITS}/test-proxy-{name}.service" for name in ("http", "socks")]
-        self.world.root_run(HOST, "rm", "-rf", FOLDER, *units)
-        self.world.root_run(HOST, "systemctl", "daemon-reload")
+        self.world.root_run(self.host, "rm", "-rf", FOLDER, *units)
+        self.world.root_run(self.host, "systemctl", "daemon-reload")
 
 
 @contextmanager
-def real_proxies(world: World) -> Iterator[RealProxies]:
-    """Have both proxies on the provider's host until the block ends."""
-    proxies = RealProxies(world)
+def real_proxies(world: World, host: str = PROVIDER) -> Iterator[RealProxies]:
+    """Have both proxies on a host until the block ends."""
+    proxies = RealProxies(world, host)
     try:
         proxies.start()
         yield proxies
@@ -144,7 +162,7 @@ class Guard:
 
     def close(self, *ports: int) -> None:
         """Let nothing go straight to these ports from now on, and to all others."""
-        address = self.world.variables(HOST)["ansible_host"]
+        address = self.world.variables(PROVIDER)["ansible_host"]
         whose = f"meta skuid {self.user} " if self.user else ""
         to = f"ip daddr {address} tcp dport {{ {', '.join(map(str, ports))} }}"
         rule = f"{whose}{to} counter name direct reject with tcp reset"
@@ -160,7 +178,7 @@ class Guard:
     def assert_it_counts(self) -> None:
         """Assert that a connection that does go straight is rejected and seen."""
         before = self.packets
-        address = self.world.variables(HOST)["ansible_host"]
+        address = self.world.variables(PROVIDER)["ansible_host"]
         straight = self.world.root_run(self.node, "bash", "-c", f": </dev/tcp/{address}/443", check=False)
         assert straight.returncode != 0
         assert self.packets > before

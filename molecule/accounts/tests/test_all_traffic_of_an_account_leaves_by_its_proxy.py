@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -47,14 +46,6 @@ class Scene:
     proxies: RealProxies
     guard: Guard
     run: Run
-
-    def chats(self) -> dict[str, int]:
-        """Return how many chats of which account ChatGPT's stand-in answered, of the node's accounts."""
-        seen = self.scenes.world.control("/statistics")["accounts"]
-        return {
-            name: sum(seen.get(f"{name}@example.org", {}).get("chat", {}).values())
-            for name in self.scenes.accounts(self.node)
-        }
 
     def logins(self, account: str) -> int:
         """Return how often an account logged in since the calm."""
@@ -140,11 +131,11 @@ def test_a_renewal_leaves_by_the_proxy_of_its_account(scene: Scene) -> None:
 
 def test_chats_of_an_account_leave_by_its_proxy_and_by_no_other(scene: Scene) -> None:
     posts = f"POST http://{CHAT}:8080/backend-api/conversation"
-    before, relayed = Counter(scene.chats()), scene.proxies.requests().count(posts)
+    before, relayed = scene.scenes.chats(scene.node), scene.proxies.requests().count(posts)
     end = time.monotonic() + 30
     while time.monotonic() < end:
         assert scene.scenes.answer(scene.node).status_code == 200
-        chats = Counter(scene.chats())
+        chats = scene.scenes.chats(scene.node)
         chats.subtract(before)
         if min(chats.values()) >= CHATS:
             break

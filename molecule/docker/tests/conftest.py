@@ -26,7 +26,7 @@ def world() -> Iterator[World]:
 @pytest.fixture(scope="session")
 def containers(world: World) -> Iterator[Containers]:
     """Both nodes in docker mode, switched under load without a lost request; in the end they are native again."""
-    scenes = Scenes(world)
+    scenes = Scenes(world, SETTINGS)
     scenes.calm()
     containers = Containers(scenes, SETTINGS, {node: scenes.replicas(node) for node in world.nodes})
     with scenes.loaded(*world.nodes, groups=STEADY):

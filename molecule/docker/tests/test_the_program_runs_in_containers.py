@@ -9,15 +9,13 @@ import json
 import time
 
 import pytest
-from container_scenes import Containers
-from dcta_load import Clients, Question
+from container_scenes import GENTLE, Containers
+from dcta_load import Question
 from hold_scenes import STEADY, Scenes, assert_none_failed, wait_for
 
 # The users that systemd makes, which are those that the rules of the lanes know.
 DYNAMIC_USERS = range(61184, 65520)
 MEBIBYTE = 1024 * 1024
-# An engine that restarts takes most of the two processors for itself.
-GENTLE = (Clients(count=4, pause=0.2), Clients(count=4, protocol="h2", pause=0.2))
 NODE, UNIT, CONTAINER = "node2", "dcta-api-a@{}.service", "dcta-api-a-{}"
 CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)"
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the dcta.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tests of the hold, on the world as scenario native left it.
+"""The tests of the hold, on the world as scenario native left it; DCTA_TEST_MODE=docker runs them in docker mode.
 
 Three runs of site.yml happen under load: the first brings other settings, accounts, keys and another certificate, one
 in between another commit, the last one the state of the inventory again. All other tests lie between them.
@@ -9,6 +9,7 @@ in between another commit, the last one the state of the inventory again. All ot
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,8 @@ from fleet_world import World, connected_world
 from hold_scenes import EXTRA, HOLD_SECONDS, LEFT_OUT, LIMITS, REST_SECONDS, STEADY, FirstRun, Scenes, fresh_secret
 from planted_links import planted_links
 from world.prepare import make_certificate
+
+MODE = os.environ.get("DCTA_TEST_MODE") or "native"
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +46,10 @@ def first_run(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         "dcta_limits": LIMITS,
         "refresh_agent_hold": {"hold_seconds": HOLD_SECONDS, "rest_seconds": REST_SECONDS},
     }
+    if MODE != "native":
+        settings["dcta_mode"] = MODE
+        run = world.playbook("site.yml", settings={"dcta_mode": MODE})
+        assert run.status == 0, run.tail
     scenes = Scenes(world, settings)
     scenes.calm()
     before = {node: scenes.replicas(node) for node in world.nodes}

@@ -114,7 +114,7 @@ def test_an_agent_that_is_killed_forgets_no_place_and_fails_nobody(scenes: Scene
         wait_for(lambda: burst.answered > 10, "the first answers")
         for _ in range(2):
             agent = scenes.processes(NODE, AGENT)[AGENT]
-            scenes.world.root_run(NODE, "systemctl", "kill", "--signal=KILL", AGENT)
+            scenes.kill(NODE, AGENT)
             scenes.wait_for_new_process(NODE, AGENT, agent)
         assert (burst.end().failed, burst.answered) == (0, 100)
     assert max(most.values()) == PLACES
@@ -186,7 +186,7 @@ def test_a_crash_is_over_at_once_and_a_crash_loop_does_not_spin(scenes: Scenes) 
     before = scenes.processes(NODE, unit)[unit]
     since = scenes.world.root_text(NODE, "date", "+@%s")
     started = time.monotonic()
-    scenes.world.root_run(NODE, "systemctl", "kill", "--signal=KILL", unit)
+    scenes.kill(NODE, unit)
     scenes.wait_for_new_process(NODE, unit, before)
     assert time.monotonic() - started < 4
 
@@ -195,7 +195,7 @@ def test_a_crash_is_over_at_once_and_a_crash_loop_does_not_spin(scenes: Scenes) 
         return log.count("Starting ")
 
     with crashing_replicas(scenes):
-        scenes.world.root_run(NODE, "systemctl", "kill", "--signal=KILL", unit)
+        scenes.kill(NODE, unit)
         # One try of the lane runner ends those of systemd; the agent has another one within the pause.
         with pytest.raises(AssertionError, match=r"does not run|systemctl restart failed"):
             scenes.lane_runner(NODE, "start", account)

@@ -22,10 +22,6 @@ HTTP2 = Clients(count=8, protocol="h2")
 NODE_WITH_ONE, NODE_WITH_MORE = "node1", "node2"
 
 
-def kill(scenes: Scenes, node: str, unit: str, signal: str = "KILL") -> None:
-    scenes.world.root_run(node, "systemctl", "kill", "--kill-who=main", f"--signal={signal}", unit)
-
-
 def restarts(scenes: Scenes, node: str, unit: str) -> int:
     return int(scenes.world.root_text(node, "systemctl", "show", "-P", "NRestarts", unit))
 
@@ -74,7 +70,7 @@ def test_an_agent_killed_three_times_while_200_requests_wait_drops_none(scenes: 
         for _ in range(3):
             scenes.wait_until_held(NODE_WITH_ONE, 200)
             agent = scenes.processes(NODE_WITH_ONE, AGENT)[AGENT]
-            kill(scenes, NODE_WITH_ONE, AGENT)
+            scenes.kill(NODE_WITH_ONE, AGENT)
             scenes.wait_for_new_process(NODE_WITH_ONE, AGENT, agent)
         scenes.wait_until_held(NODE_WITH_ONE, 200)
         assert sum(burst.answered for burst in bursts) == 0
@@ -91,7 +87,7 @@ def crashing_agent(scenes: Scenes, node: str) -> Iterator[None]:
     scenes.world.root_run(node, "install", "-D", "-m", "644", "/dev/stdin", CRASH, stdin=text)
     try:
         scenes.world.root_run(node, "systemctl", "daemon-reload")
-        kill(scenes, node, AGENT)
+        scenes.kill(node, AGENT)
         yield
     finally:
         scenes.world.root_run(node, "rm", "-rf", CRASH)
@@ -118,7 +114,7 @@ def test_a_replica_killed_while_idle_costs_no_request(scenes: Scenes) -> None:
     for number in range(rounds):
         unit = f"dcta-api-{'ab'[number % 2]}@{account}.service"
         before = scenes.processes(NODE_WITH_ONE, unit)[unit]
-        kill(scenes, NODE_WITH_ONE, unit)
+        scenes.kill(NODE_WITH_ONE, unit)
         groups = [Clients(count=8), Clients(count=8, protocol="h2")]
         with scenes.load(NODE_WITH_ONE, groups, requests=ENOUGH // rounds) as load:
             load.reach(ENOUGH // rounds)
@@ -132,8 +128,7 @@ def test_a_node_whose_only_lane_is_gone_holds_until_it_is_back(scenes: Scenes) -
     results = []
     for protocol in ("http/1.1", "h2") * 3:
         before = scenes.replicas(NODE_WITH_ONE)
-        for unit in before:
-            kill(scenes, NODE_WITH_ONE, unit)
+        scenes.kill(NODE_WITH_ONE, *before)
         results.append(scenes.burst(NODE_WITH_ONE, asked, protocol).end())
         for unit, process in before.items():
             scenes.wait_for_new_process(NODE_WITH_ONE, unit, process)
@@ -162,7 +157,7 @@ def test_a_hanging_replica_is_found_and_restarted(scenes: Scenes) -> None:
     before = scenes.processes(NODE_WITH_ONE, unit)[unit]
     with scenes.loaded(NODE_WITH_ONE) as [load]:
         # It is halted amid its answers, which nobody else can go on with.
-        kill(scenes, NODE_WITH_ONE, unit, "STOP")
+        scenes.kill(NODE_WITH_ONE, unit, signal="STOP")
         scenes.wait_for_new_process(NODE_WITH_ONE, unit, before)
         load.reach(load.result.sent + 300)
     assert load.result.percentile(1) < 20

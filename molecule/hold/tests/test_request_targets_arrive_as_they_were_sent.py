@@ -73,7 +73,7 @@ def send(scenes: Scenes, label: str, targets: tuple[str, ...] = COMPLETIONS + OT
 def through_a_dead_lane(scenes: Scenes) -> None:
     """Send all targets while nobody listens, so that each goes through the hold."""
     before = scenes.replicas(NODE)
-    scenes.world.root_run(NODE, "systemctl", "kill", "--signal=KILL", *before)
+    scenes.kill(NODE, *before)
     end(send(scenes, "dead"))
     for unit, process in before.items():
         scenes.wait_for_new_process(NODE, unit, process)

@@ -16,3 +16,9 @@ def test_gateway_runs_and_is_enabled(host: Host) -> None:
 
 def test_gateway_listens(host: Host) -> None:
     assert host.socket("tcp://0.0.0.0:8443").is_listening
+
+
+def test_the_site_that_comes_with_nginx_never_ran(host: Host) -> None:
+    site = host.service("nginx.service")
+    assert host.check_output("systemctl show --property=ActiveEnterTimestamp --value nginx.service") == ""
+    assert not site.is_enabled

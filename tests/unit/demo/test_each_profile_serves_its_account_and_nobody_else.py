@@ -142,6 +142,7 @@ def ask(url: str, method: str, body: bytes, **headers: str) -> int:
         return int(answer.status)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("profile", NAMES)
 def test_a_replica_serves_with_its_accounts_token_and_with_the_next_one(
     tmp_path: Path, program: Path, outside: str, profile: str
@@ -157,6 +158,7 @@ def test_a_replica_serves_with_its_accounts_token_and_with_the_next_one(
     assert [form for form in Outside.logins if form["username"] != ["alice.patched"]] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("settled", "served_as"), [(True, "the account"), (False, "nobody")])
 def test_the_daily_login_of_the_map_takes_no_account_away(
     tmp_path: Path, program: Path, outside: str, settled: bool, served_as: str

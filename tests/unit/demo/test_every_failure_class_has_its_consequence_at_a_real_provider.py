@@ -325,6 +325,7 @@ BY_HAND = {"token_expired", "token_rejected"}
 """Classes that no page of a login leads to."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", TABLE, ids=[row.trouble for row in TABLE])
 def test_a_failure_has_its_class_its_consequence_and_its_way_back(row: Row, standins: StandIns, tmp_path: Path) -> None:
     node = Node(standins, tmp_path / "tokens", row.account, **row.entry)

@@ -186,6 +186,7 @@ def test_each_step_can_fail(standins: StandIns, alice: Browser, endpoint: str, f
         assert abs(int(page.headers["x-ratelimit-reset"]) - time.time() - 7) < 3
 
 
+@pytest.mark.slow
 def test_wrong_configuration_is_refused_with_the_key_and_the_cure(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"config\.client needs the key 'redirect_uri'"):
         StandIns(tmp_path, client={"id": "x"})

@@ -20,6 +20,8 @@ from ansible_collections.dcta.fleet.plugins.module_utils.accounts.record import 
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.store import Store
 from identity_fake import me
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[4]
 PASSWORDS = [
     "planted {{ lookup('pipe', 'touch CANARY') }}",

@@ -79,6 +79,7 @@ def test_the_filter_adds_the_turns_and_leaves_everything_else_alone() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_run_counts_all_nodes_of_the_inventory_also_those_outside_its_limit(tmp_path: Path) -> None:
     accounts = [{**_account(name), "node": node} for node, names in OWNERS.items() for name in names]
     hosts = {

@@ -77,6 +77,7 @@ def test_a_socks_proxy_may_do_without_the_user_it_is_offered() -> None:
     assert len(proxy.asked) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answering", "scheme", "credentials", "sentence"),
     [

@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import stat
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -160,6 +161,14 @@ def test_the_wait_ends_as_soon_as_the_replica_listens() -> None:
         lane_exec.wait(own, "a")
         assert 0.05 < time.monotonic() - started < 5
         timer.join()
+
+
+def test_a_program_that_ends_before_it_listens_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen(["/bin/true"]) as program:
+        program.wait()
+    monkeypatch.setenv("MAINPID", str(program.pid))
+    with pytest.raises(LaneError, match="has ended before it listened"):
+        lane_exec.wait(lane(), "a")
 
 
 def test_somebody_elses_listener_is_an_error_and_not_a_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -238,6 +238,7 @@ def test_a_program_that_ended_meanwhile_has_not_started(program: tuple[str, int]
 # Input and environment.
 
 
+@pytest.mark.slow
 def test_a_program_that_asks_a_person_waits_instead_of_asking_again() -> None:
     source = (
         f"import sys, os; sys.path.insert(0, {str(FILES)!r})\n"

@@ -139,6 +139,7 @@ def test_a_401_newer_than_the_lanes_token_ends_it_even_when_the_request_is_older
     assert world.rejected == ["alice"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hours", [-3, 3])
 def test_a_clock_that_is_set_while_a_request_waits_neither_ends_nor_lengthens_the_wait(hours: int) -> None:
     world = World(("alice",), hold_seconds=1)

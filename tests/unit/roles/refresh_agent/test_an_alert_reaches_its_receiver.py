@@ -131,6 +131,7 @@ def test_anything_else_is_none_and_no_redirect_is_followed(receiver: Receiver, s
     assert len(receiver.requests) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("url", "words"),
     [

@@ -195,6 +195,7 @@ def test_a_replica_that_refuses_the_token_is_restarted_with_it_without_loss(tmp_
     on_a_node(tmp_path, test)
 
 
+@pytest.mark.slow
 def test_a_silent_replica_is_ended_and_one_that_answers_again_is_not(tmp_path: Path) -> None:
     async def test(node: Node) -> None:
         node.save("alice")
@@ -210,6 +211,7 @@ def test_a_silent_replica_is_ended_and_one_that_answers_again_is_not(tmp_path: P
     on_a_node(tmp_path, test)
 
 
+@pytest.mark.slow
 def test_a_replica_that_hangs_again_is_ended_later_than_the_first_time(tmp_path: Path) -> None:
     async def test(node: Node) -> None:
         node.save("alice")
@@ -227,6 +229,7 @@ def test_a_replica_that_hangs_again_is_ended_later_than_the_first_time(tmp_path:
     on_a_node(tmp_path, test, converge_interval=4)
 
 
+@pytest.mark.slow
 def test_a_lane_that_does_not_come_up_is_started_ever_more_seldom_and_at_once_with_a_new_token(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,6 +257,7 @@ def test_a_lane_that_does_not_come_up_is_started_ever_more_seldom_and_at_once_wi
     on_a_node(tmp_path, test)
 
 
+@pytest.mark.slow
 def test_a_halted_replica_may_finish_what_it_began(tmp_path: Path) -> None:
     async def test(node: Node) -> None:
         node.save("alice")
@@ -268,6 +272,7 @@ def test_a_halted_replica_may_finish_what_it_began(tmp_path: Path) -> None:
     on_a_node(tmp_path, test)
 
 
+@pytest.mark.slow
 def test_a_silent_replica_delays_a_delivery_only_until_it_is_ended(tmp_path: Path) -> None:
     async def test(node: Node) -> None:
         node.save("alice")
@@ -615,6 +620,7 @@ def test_one_lanes_broken_store_stops_no_other_lane(tmp_path: Path, monkeypatch:
     on_a_node(tmp_path, test, TWO)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["", "{", '{"version": 1, "name": "al', "null", "\0" * 100])
 def test_a_half_written_record_stops_no_lane_and_is_written_anew(tmp_path: Path, text: str) -> None:
     async def test(node: Node) -> None:

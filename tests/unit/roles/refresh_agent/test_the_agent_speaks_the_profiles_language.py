@@ -105,6 +105,7 @@ def test_a_starting_replica_is_patched_only_after_it_patched_itself(tmp_path: Pa
     on_a_node(tmp_path, test)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("profile", "rolled"), [("acheong08_2023_07", 0), ("acheong08_2023_08", 1), (MAP, 0)])
 def test_only_a_program_that_forgets_its_file_is_restarted_for_its_age(
     tmp_path: Path, profile: str, rolled: int

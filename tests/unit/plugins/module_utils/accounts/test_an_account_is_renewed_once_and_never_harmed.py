@@ -197,6 +197,7 @@ def test_ten_days_with_a_wrong_password_cost_one_submission(world: World) -> Non
     assert world.provider.passwords_seen == ["wrong"]
 
 
+@pytest.mark.slow
 def test_ten_days_of_a_failing_provider_stay_inside_the_budget(world: World) -> None:
     world.provider.answers["POST /oauth/token"] = Reply(500)
     times: list[float] = []

@@ -128,6 +128,7 @@ def _disk_without_delay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
 
 
+@pytest.mark.slow
 def test_300_accounts_deployed_at_once_on_10_nodes_behind_one_egress_never_exceed_its_pace(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path)
     fleet.deploy(days=2)
@@ -145,6 +146,7 @@ def test_300_accounts_deployed_at_once_on_10_nodes_behind_one_egress_never_excee
         assert all(later - earlier >= LIMITS.login_interval for earlier, later in pairwise(times))
 
 
+@pytest.mark.slow
 def test_the_same_accounts_on_10_nodes_with_an_egress_each_are_there_sooner(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, shared=False)
     fleet.deploy(days=2)
@@ -168,6 +170,7 @@ def test_without_a_gap_there_are_no_slots() -> None:
     assert _opens(START, 3, 10, login_gap=0, login_gap_random=0) == START
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "limits", [{}, {"login_gap_random": 0}, {"login_gap": 1}, {"login_gap": 0}, {"login_gap": 300}]
 )

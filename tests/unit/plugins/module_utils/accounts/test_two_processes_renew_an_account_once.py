@@ -35,6 +35,8 @@ from ansible_collections.dcta.fleet.plugins.module_utils.http_session import Htt
 from ansible_collections.dcta.fleet.plugins.modules import account_login
 from identity_fake import START, me
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = 50
 ENTRY_ROUNDS = 1000
 LIFETIME = 3600.0
