@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: program_files
-short_description: Write all files of a program in one go
+short_description: Write all files of a program, or its units, in one go
 version_added: 0.1.0
 author: the dcta.fleet authors (@dcta)
 description:
@@ -20,8 +20,8 @@ attributes:
     support: full
     description: Says what would be written.
   diff_mode:
-    support: none
-    description: Says which files were written in RV(written) and RV(removed).
+    support: full
+    description: Shows each file that is written or removed, before and after.
 options:
   path:
     description: The folder.
@@ -44,6 +44,13 @@ EXAMPLES = r"""
     path: /usr/local/lib/dcta
     files: "{{ lookup('dcta.fleet.text_files', role_path ~ '/files/dcta_agent') }}"
     only: [dcta_agent]
+
+- name: Install its units
+  dcta.fleet.program_files:
+    path: /etc/systemd/system
+    files:
+      dcta-agent.socket: "{{ lookup('ansible.builtin.template', 'dcta-agent.socket.j2') }}"
+      dcta-agent.service: "{{ lookup('ansible.builtin.template', 'dcta-agent.service.j2') }}"
 """
 
 RETURN = r"""
@@ -77,15 +84,32 @@ def is_as_wanted(path: Path, content: str) -> bool:
         return False
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder that all may read, whatever the umask is, and those above it."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir()
+        path.chmod(0o755)
+
+
 def write(path: Path, content: str) -> None:
     """Replace a file whole."""
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.new")
     temporary.write_bytes(content.encode())
     temporary.chmod(MODE)
     temporary.replace(path)
     if path.suffix == ".py":
         py_compile.compile(str(path), quiet=2)
+
+
+def difference(path: Path, content: str) -> dict[str, str]:
+    """Return what ``--diff`` shows of a file that gets another content, or none."""
+    try:
+        before = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        before = ""
+    return {"before": before, "after": content, "before_header": str(path), "after_header": str(path)}
 
 
 def main() -> None:
@@ -103,6 +127,7 @@ def main() -> None:
     written = [path for path, content in files.items() if not is_as_wanted(path, content)]
     present = [path for name in module.params["only"] for path in (top / name).rglob("*")]
     removed = [path for path in present if path.is_file() and path not in files and path.suffix != ".pyc"]
+    changes = [difference(path, files.get(path, "")) for path in [*written, *removed]] if module._diff else []
     try:
         if not module.check_mode:
             for path in written:
@@ -115,6 +140,7 @@ def main() -> None:
         changed=bool(written or removed),
         written=sorted(str(path) for path in written),
         removed=sorted(str(path) for path in removed),
+        diff=changes,
     )
 
 

@@ -107,7 +107,7 @@ def test_a_node_without_any_account_fails_and_comes_back_when_the_cause_is_gone(
 
     world.control("/reset", tokens=False)
     forget(world, uniform, accounts)
-    run = world.playbook("site.yml", "--limit", uniform)
+    run = world.playbook("playbooks/rotate_accounts.yml", "--limit", uniform)
     assert run.status == 0, run.tail
     assert set(run.changed) == {uniform}
     assert states(world, uniform) == dict.fromkeys(accounts, ALIVE)

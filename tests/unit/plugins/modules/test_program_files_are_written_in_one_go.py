@@ -24,8 +24,9 @@ FILES = {"agent/__init__.py": "", "agent/work.py": "print('ä')\n", "start": "#!
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     monkeypatch.setattr(program_files, "OWNER", os.getuid())
 
-    def execute(files: dict[str, str], *, check: bool = False) -> dict[str, Any]:
-        given = {"path": str(tmp_path / "lib"), "files": files, "only": ["agent"], "_ansible_check_mode": check}
+    def execute(files: dict[str, str], *, check: bool = False, diff: bool = False) -> dict[str, Any]:
+        modes = {"_ansible_check_mode": check, "_ansible_diff": diff}
+        given = {"path": str(tmp_path / "lib"), "files": files, "only": ["agent"], **modes}
         with patch_module_args(given), pytest.raises(SystemExit):
             program_files.main()
         result: dict[str, Any] = json.loads(capsys.readouterr().out)
@@ -54,6 +55,7 @@ def test_all_may_read_the_files_and_only_the_owner_may_write(tmp_path: Path, run
         path = tmp_path / "lib" / name
         assert path.read_text(encoding="utf-8") == content
         assert stat.S_IMODE(path.stat().st_mode) == 0o644
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o755
 
 
 @pytest.mark.parametrize("what", ["content", "mode", "link", "missing"])
@@ -84,6 +86,19 @@ def test_what_an_older_version_left_is_removed_but_not_what_python_compiled(tmp_
     assert (tmp_path / "lib/other.py").exists()
     assert list((tmp_path / "lib/agent/__pycache__").glob("work.*.pyc"))
     assert run(FILES)["changed"] is False
+
+
+def test_a_difference_shows_what_is_written_and_what_is_removed(tmp_path: Path, run: Run) -> None:
+    run({**FILES, "agent/old.py": "print('old')\n"})
+    new = {**FILES, "agent/work.py": "print('b')\n"}
+    shown = run(new, check=True, diff=True)["diff"]
+    changes = {change["after_header"]: (change["before"], change["after"]) for change in shown}
+    folder = tmp_path / "lib/agent"
+    assert changes == {
+        str(folder / "work.py"): ("print('ä')\n", "print('b')\n"),
+        str(folder / "old.py"): ("print('old')\n", ""),
+    }
+    assert run(new)["diff"] == []
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path, run: Run) -> None:
