@@ -19,6 +19,8 @@ LOOPBACK = "127.0.0.1"
 HTTP_PORT = 3128
 SOCKS_PORT = 1080
 USER = "egress"
+# Who they run as, of the users that every Debian has.
+SERVICE_USER = "proxy"
 FOLDER = "/run/test-proxies"
 UNITS = "/run/systemd/system"
 
@@ -89,8 +91,9 @@ class RealProxies:
         """Return host and port of each connection that the SOCKS proxy opened, the host as it was asked for."""
         return CONNECTED.findall(self._log("socks"))
 
-    def _write(self, path: str, text: str) -> None:
-        self.world.root_run(self.host, "sh", "-c", f"umask 077; cat > {path}", stdin=text.encode())
+    def _write(self, path: str, text: str, owner: str = "root") -> None:
+        install = ["install", "-o", owner, "-m", "0600", "/dev/stdin", path]
+        self.world.root_run(self.host, *install, stdin=text.encode())
 
     def start(self) -> None:
         """Start both and wait until they listen."""
@@ -108,18 +111,18 @@ class RealProxies:
                 self.socks_password,
             ],
         }
-        self.world.root_run(self.host, "install", "-d", "-m", "0700", FOLDER)
+        self.world.root_run(self.host, "install", "-d", "-o", SERVICE_USER, "-m", "0700", FOLDER)
         lines = [
             f"Listen {self.address}",
             f"Port {HTTP_PORT}",
             "LogLevel Connect",
             f"BasicAuth {USER} {self.http_password}",
         ]
-        self._write(f"{FOLDER}/tinyproxy.conf", "\n".join([*lines, ""]))
+        self._write(f"{FOLDER}/tinyproxy.conf", "\n".join([*lines, ""]), SERVICE_USER)
         for name, command in commands.items():
             log = f"append:{FOLDER}/{name}.log"
             words = " ".join(map(systemd_word, command))
-            service = f"[Service]\nExecStart={words}\nStandardOutput={log}\nStandardError={log}\n"
+            service = f"[Service]\nUser={SERVICE_USER}\nExecStart={words}\nStandardOutput={log}\nStandardError={log}\n"
             self._write(f"{UNITS}/test-proxy-{name}.service", service)
         self.world.root_run(self.host, "systemctl", "daemon-reload")
         self.world.root_run(self.host, "systemctl", "start", *(f"test-proxy-{name}" for name in commands))
@@ -153,7 +156,7 @@ class Guard:
     Attributes:
         world: the world.
         node: the node.
-        user: whose connections are meant; empty means everybody's.
+        user: whose connections are meant, or ``!=`` and whose are not; empty means everybody's.
     """
 
     world: World
@@ -192,7 +195,7 @@ def guarded(world: World, node: str, *ports: int, user: str = "") -> Iterator[Gu
         world: the world.
         node: the node.
         ports: those of the provider's host that are closed from the beginning.
-        user: whose connections are meant; empty means everybody's.
+        user: whose connections are meant, or ``!=`` and whose are not; empty means everybody's.
     """
     guard = Guard(world, node, user)
     chain = "chain output {\ntype filter hook output priority 0;\n}"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from container_scenes import GENTLE, Containers
 from hold_scenes import Scenes
-from real_proxies import RealProxies, guarded, real_proxies
+from real_proxies import SERVICE_USER, RealProxies, guarded, real_proxies
 
 NODE = "node2"
 BASE = "a-base-of-a-test:1"
@@ -44,7 +44,7 @@ def test_proxies_on_the_nodes_own_loopback_carry_all_that_its_containers_ask(
     proxies: RealProxies, scenes: Scenes
 ) -> None:
     own, *_others = scenes.accounts(NODE)
-    with guarded(scenes.world, NODE, 443, 8080) as guard:
+    with guarded(scenes.world, NODE, 443, 8080, user=f"!= {SERVICE_USER}") as guard:
         before = scenes.chats(NODE)
         asked, carried = len(proxies.requests()), len(proxies.socks_targets())
         with scenes.loaded(NODE, groups=GENTLE, enough=100):
