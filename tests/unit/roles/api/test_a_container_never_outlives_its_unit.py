@@ -158,8 +158,8 @@ def test_a_container_that_somebody_removed_ends_its_unit(engine: Engine) -> None
 
 
 @pytest.mark.usefixtures("command")
-def test_the_end_of_a_unit_lets_the_program_finish_its_streams(engine: Engine) -> None:
-    engine.answers = [DONE, ENDED, BROKEN_OFF, DONE, DONE]
+def test_the_end_of_a_unit_lets_the_program_finish_its_streams_even_if_it_was_halted(engine: Engine) -> None:
+    engine.answers = [DONE, ENDED, BROKEN_OFF, DONE, BROKEN_OFF, DONE, DONE, DONE]
 
     def terminate() -> None:
         if engine.asked[-1].split()[1].endswith("/wait"):
@@ -169,8 +169,9 @@ def test_the_end_of_a_unit_lets_the_program_finish_its_streams(engine: Engine) -
 
     engine.before_answer = terminate
     assert lane_exec.contain(lane(), "b") == 0
-    stop = f"POST /containers/{NAME}/stop?t=65 HTTP/1.0"
-    assert engine.asked[2:] == [stop, stop, f"DELETE /containers/{NAME}?force=1 HTTP/1.0"]
+    go_on, stop = (f"POST /containers/{NAME}/{what} HTTP/1.0" for what in ("kill?signal=CONT", "stop?t=65"))
+    remove = f"DELETE /containers/{NAME}?force=1 HTTP/1.0"
+    assert engine.asked[2:] == [go_on, go_on, stop, go_on, stop, remove]
 
 
 def test_a_container_that_cannot_start_is_one_sentence(
