@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from .accounts.renewal import Outcome
+from .accounts.outcome import Outcome
 
 
 def moment(seconds: float | None) -> str | None:

@@ -100,9 +100,10 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.credentials import Credentials, load_credentials
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.errors import AccountsError
-from ansible_collections.dcta.fleet.plugins.module_utils.accounts.policy import Limits
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.limits import Limits
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.provider import Provider
-from ansible_collections.dcta.fleet.plugins.module_utils.accounts.renewal import Renewer
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.renewer import Renewer
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.runtime import Runtime
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.store import Store
 from ansible_collections.dcta.fleet.plugins.module_utils.http_session import REQUESTS_IMPORT_ERROR, HttpSession
 from ansible_collections.dcta.fleet.plugins.module_utils.lane_runner import (
@@ -144,7 +145,7 @@ def renewer_of(module: AnsibleModule, store: Store) -> Renewer:
         store=store,
         provider=Provider.from_mapping(params["provider"]),
         credentials=load_credentials(params["credentials"]) if Path(params["credentials"]).exists() else {},
-        session_factory=session,
+        runtime=Runtime(session=session),
         limits=Limits.from_mapping(params["limits"]),
     )
 

@@ -125,10 +125,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.dcta.fleet.plugins.module_utils.account_results import condition_of
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.credentials import load_credentials
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.errors import ConfigurationError, StoreError
-from ansible_collections.dcta.fleet.plugins.module_utils.accounts.policy import Limits
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.limits import Limits
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.outcome import Outcome, forecast
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.provider import Provider
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.record import Record
-from ansible_collections.dcta.fleet.plugins.module_utils.accounts.renewal import Outcome, Situation, outlook
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.situation import Situation
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.store import Store
 
 
@@ -168,7 +169,6 @@ def look(params: Mapping[str, Any], limits: Limits, provider: Provider) -> list[
         store = None
         if Path(params["store"]).exists():
             store = stack.enter_context(Store(params["store"], params["owner"]))
-        salt = (store.existing_salt() if store else None) or b""
         names = params["accounts"]
         if names is None:
             names = [*credentials, *(store.names() if store else [])]
@@ -178,12 +178,12 @@ def look(params: Mapping[str, Any], limits: Limits, provider: Provider) -> list[
             if name in credentials:
                 situation = Situation(
                     credentials=credentials[name],
-                    salt=salt,
+                    provider=provider,
+                    salt=store.salt_for(record) if store else b"",
                     now=time.time(),
                     limits=limits,
-                    leeway=provider.rotation_leeway,
                 )
-                outcomes.append(outlook(record, situation))
+                outcomes.append(forecast(record, situation))
             else:
                 outcomes.append(without_credentials(record or Record(name=name)))
         return outcomes

@@ -188,6 +188,7 @@ accounts:
       sample: ''
 """
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -196,15 +197,18 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.dcta.fleet.plugins.module_utils.account_results import result_of
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.credentials import Credentials, load_credentials
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.errors import ConfigurationError, StoreError
-from ansible_collections.dcta.fleet.plugins.module_utils.accounts.policy import Limits
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.limits import Limits
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.outcome import Outcome, forecast
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.provider import Provider
-from ansible_collections.dcta.fleet.plugins.module_utils.accounts.renewal import Outcome, Renewer, foresee
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.renewer import Renewer
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.runtime import Runtime
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.situation import Situation
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.store import Store
 from ansible_collections.dcta.fleet.plugins.module_utils.http_session import REQUESTS_IMPORT_ERROR, HttpSession
 
 
 def unknown_yet(name: str) -> Outcome:
-    """Return what check mode foretells for an account whose credentials are not on the node yet."""
+    """Return what check mode expects for an account whose credentials are not on the node yet."""
     return Outcome(
         name=name,
         kind=None,
@@ -238,7 +242,7 @@ def credentials_of(path: str, names: list[str]) -> dict[str, Credentials]:
     return {name: known[name] for name in names}
 
 
-def foretell(params: Mapping[str, Any], limits: Limits, provider: Provider) -> list[Outcome]:
+def forecasts(params: Mapping[str, Any], limits: Limits, provider: Provider) -> list[Outcome]:
     """Tell what a real run would do, on a node that may not have been touched yet.
 
     Args:
@@ -260,11 +264,17 @@ def foretell(params: Mapping[str, Any], limits: Limits, provider: Provider) -> l
     credentials = load_credentials(params["credentials"])
     known = [name for name in names if name in credentials]
     if not Path(params["store"]).exists():
-        told = {name: foresee(credentials[name], limits, provider) for name in known}
+        now = time.time()
+        told = {
+            name: forecast(
+                None, Situation(credentials=credentials[name], provider=provider, salt=b"", now=now, limits=limits)
+            )
+            for name in known
+        }
     else:
         with Store(params["store"], params["owner"]) as store:
             renewer = renewer_of(params, store, credentials, limits, provider)
-            told = {name: renewer.predict(name, lift=params["lift"]) for name in known}
+            told = {name: renewer.forecast(name, lift=params["lift"]) for name in known}
     return [told.get(name) or unknown_yet(name) for name in names]
 
 
@@ -308,7 +318,7 @@ def renewer_of(
         store=store,
         provider=provider,
         credentials=credentials,
-        session_factory=session,
+        runtime=Runtime(session=session),
         limits=limits,
         login_wait=params["wait"],
     )
@@ -331,13 +341,13 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    # A prediction sends nothing, and on a new host the package is not there yet.
+    # A forecast sends nothing, and on a new host the package is not there yet.
     if REQUESTS_IMPORT_ERROR is not None and not module.check_mode:
         module.fail_json(msg=missing_required_lib("requests"), exception=REQUESTS_IMPORT_ERROR)
     try:
         limits = Limits.from_mapping(module.params["limits"])
         provider = Provider.from_mapping(module.params["provider"])
-        run = foretell if module.check_mode else supply
+        run = forecasts if module.check_mode else supply
         outcomes = run(module.params, limits, provider)
     except (ConfigurationError, StoreError) as error:
         module.fail_json(msg=f"{error.sentence} {error.cure}")

@@ -24,8 +24,21 @@ def draft_of(path: str) -> str:
     Args:
         path: the file.
     """
+    return _beside(path, "tmp")
+
+
+def room_of(path: str) -> str:
+    """Return where `reserve` sets room aside for a file.
+
+    Args:
+        path: the file.
+    """
+    return _beside(path, "room")
+
+
+def _beside(path: str, ending: str) -> str:
     pure = PurePath(path)
-    return str(pure.with_name(f".{pure.name}.tmp"))
+    return str(pure.with_name(f".{pure.name}.{ending}"))
 
 
 def replace(
@@ -44,7 +57,7 @@ def replace(
     Raises:
         OSError: it could not be written; the old content is whole.
     """
-    draft = draft_of(path)
+    draft = room_of(path) if reserved else draft_of(path)
     try:
         if not reserved:
             _unlink(draft, folder)
@@ -66,7 +79,7 @@ def replace(
 
 
 def reserve(path: str, size: int, *, folder: int | None = None) -> None:
-    """Set room aside on the disk, so that the next `replace` with ``reserved`` does not fail for want of it.
+    """Set room aside on the disk, so that a later `replace` with ``reserved`` does not fail for want of it.
 
     Args:
         path: the file; relative to ``folder`` when that is given.
@@ -76,7 +89,7 @@ def reserve(path: str, size: int, *, folder: int | None = None) -> None:
     Raises:
         OSError: there is no room.
     """
-    draft = draft_of(path)
+    draft = room_of(path)
     try:
         _unlink(draft, folder)
         descriptor = _open_draft(draft, folder, new=True)
@@ -88,6 +101,12 @@ def reserve(path: str, size: int, *, folder: int | None = None) -> None:
         with contextlib.suppress(OSError):
             _unlink(draft, folder)
         raise
+
+
+def release(path: str, *, folder: int | None = None) -> None:
+    """Give the room back that `reserve` has set aside; nothing is wrong when there is none."""
+    with contextlib.suppress(OSError):
+        _unlink(room_of(path), folder)
 
 
 def _open_draft(draft: str, folder: int | None, *, new: bool) -> int:

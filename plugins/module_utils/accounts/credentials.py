@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .errors import ConfigurationError
+from .node_paths import ACCOUNT_NAME
 
 Kind = Literal["password", "refresh_token", "access_token"]
-
-NAME = re.compile(r"[a-z][a-z0-9-]{0,19}")
-"""Form of an account's name; it becomes a file name, so nothing else is ever accepted."""
 
 _TURN = re.compile(r"[1-9][0-9]{0,4}/[1-9][0-9]{0,4}")
 _TEXTS = ("email", "password", "totp_secret", "refresh_token", "access_token", "proxy")
@@ -86,7 +84,7 @@ def token_fingerprint(token: str) -> str:
 
 def _entry(position: int, entry: Any) -> Credentials:
     name = entry.get("name") if isinstance(entry, dict) else None
-    if not isinstance(name, str) or not NAME.fullmatch(name):
+    if not isinstance(name, str) or not ACCOUNT_NAME.fullmatch(name):
         raise ConfigurationError(
             f"Account number {position} of the credentials file has no usable name.",
             cure="A name is a lower-case letter followed by at most 19 lower-case letters, digits or hyphens.",

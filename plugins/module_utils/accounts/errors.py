@@ -51,6 +51,10 @@ class StoreError(AccountsError):
     default_cure = "Check the folder's owner, its mode and the free disk space."
 
 
+class StoreBusy(StoreError):
+    """Another process works on the same account; nothing is wrong yet."""
+
+
 class AccountError(AccountsError):
     """A failure of one account; what follows from it stands in ``consequence``."""
 

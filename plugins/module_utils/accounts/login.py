@@ -25,8 +25,8 @@ from .errors import (
     UnknownPage,
 )
 from .forms import Field, HtmlForm, Page, parse
-from .oauth import Pkce, Tokens, base64url, exchange_code
-from .policy import Limits
+from .limits import Limits
+from .oauth import Pkce, TokenAnswer, base64url, exchange_code
 from .provider import Provider, error_of, unknown_host
 from .transport import Client, Form, Response, header, json_object, refusal
 
@@ -57,7 +57,7 @@ def log_in(
     limits: Limits,
     sleep: Callable[[float], None],
     rng: random.Random,
-) -> Tokens:
+) -> TokenAnswer:
     """Log an account in with the authorization code grant and PKCE.
 
     Args:
@@ -70,7 +70,7 @@ def log_in(
         rng: source of randomness for the PKCE verifier and ``state``.
 
     Returns:
-        The tokens.
+        What the provider delivered.
 
     Raises:
         AccountError: the login failed; the class says how.
@@ -104,7 +104,7 @@ class _Login:
         # A secret that cannot be decoded must be found before the password is spent.
         self._totp_key = totp.decode_secret(credentials.totp_secret) if credentials.totp_secret else None
 
-    def run(self) -> Tokens:
+    def run(self) -> TokenAnswer:
         method, url, data = "GET", self._authorization_url(), None
         hops = 0
         while True:

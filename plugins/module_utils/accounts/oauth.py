@@ -15,25 +15,42 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import ACCOUNT_ERRORS, AccountError, InvalidGrant, ProviderError
+from .json_values import finite
 from .provider import Provider, error_of
-from .transport import Client, Form, Response, json_object, refusal
+from .transport import JSON, Client, Form, Response, json_object, refusal
+
+REFRESH_TOKEN_LONGEST = 16384
+"""Characters of a refresh token that is kept; real ones have some hundred."""
+
+LIFETIME_LONGEST = 10 * 366 * 86400.0
+"""Seconds: a token that claims to live longer than ten years says nothing about its end."""
+
+CLOCK_TOLERANCE = 30.0
+"""Seconds by which the provider's clock may differ before times on it are converted."""
+
+OAUTH_CODE = re.compile(r"[a-z][a-z0-9_\-]{0,63}")
+"""Form of an error code; what proxies put into a field of that name begins with a capital or holds blanks."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tokens:
-    """A good answer of the token endpoint.
+class TokenAnswer:
+    """What a token endpoint answered: what it delivered, and apart from that what is to be thought of it.
 
     Attributes:
-        access_token: for the service.
+        access_token: for the service; None when there is none that can be used.
         refresh_token: for the next renewal; None when the answer held none.
         issued_at: the node's time when the request was sent, in seconds since the epoch.
         expires_at: on the node's clock, from ``expires_in``, else from the JWT; None if neither says.
+        error: why the answer is not a good one; None for a good one.
+        definite: whether it tells for certain what became of the code or refresh token that was sent.
     """
 
-    access_token: str = field(repr=False)
-    refresh_token: str | None = field(repr=False)
-    issued_at: float
-    expires_at: float | None
+    access_token: str | None = field(default=None, repr=False)
+    refresh_token: str | None = field(default=None, repr=False)
+    issued_at: float = 0.0
+    expires_at: float | None = None
+    error: AccountError | None = None
+    definite: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,21 +91,24 @@ def jwt_expiry(token: str) -> float | None:
     payload = parts[1].rstrip("=")
     try:
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     expiry = claims.get("exp") if isinstance(claims, dict) else None
     return _seconds(expiry)
 
 
 def _seconds(value: Any) -> float | None:
-    if isinstance(value, str) and value.isascii() and value.isdigit():
+    """Return a number of seconds, whatever JSON or a careless provider makes of it; None for what is none."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 400:
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    try:
+        # Compared by Python as it is: JSON's integers may be too large for a float.
+        return finite(value) if value is not None and abs(value) != math.inf else None
+    except (ValueError, TypeError):
         return None
-    return float(value)
 
 
-def exchange_code(client: Client, provider: Provider, code: str, pkce: Pkce) -> Tokens:
+def exchange_code(client: Client, provider: Provider, code: str, pkce: Pkce) -> TokenAnswer:
     """Turn an authorization code into tokens (RFC 6749 section 4.1.3, RFC 7636 section 4.5).
 
     Args:
@@ -98,28 +118,30 @@ def exchange_code(client: Client, provider: Provider, code: str, pkce: Pkce) -> 
         pkce: the pair of this login.
 
     Returns:
-        The tokens.
+        What the provider delivered; never an answer with an error and without any token.
 
     Raises:
         AccountError: the provider refused, or could not be reached.
     """
-    try:
-        return _ask(
-            client,
-            provider,
-            [
-                ("grant_type", "authorization_code"),
-                ("client_id", provider.client_id),
-                ("code", code),
-                ("code_verifier", pkce.verifier),
-                ("redirect_uri", provider.redirect_uri),
-            ],
-        )
-    except InvalidGrant:
-        raise ProviderError("The token endpoint rejected the code of a finished login.") from None
+    answer = _ask(
+        client,
+        provider,
+        [
+            ("grant_type", "authorization_code"),
+            ("client_id", provider.client_id),
+            ("code", code),
+            ("code_verifier", pkce.verifier),
+            ("redirect_uri", provider.redirect_uri),
+        ],
+    )
+    if answer.error is not None and answer.access_token is None and answer.refresh_token is None:
+        if isinstance(answer.error, InvalidGrant):
+            raise ProviderError("The token endpoint rejected the code of a finished login.")
+        raise answer.error
+    return answer
 
 
-def refresh(client: Client, provider: Provider, refresh_token: str) -> Tokens:
+def refresh(client: Client, provider: Provider, refresh_token: str) -> TokenAnswer:
     """Renew with a refresh token (RFC 6749 section 6).
 
     Args:
@@ -128,11 +150,11 @@ def refresh(client: Client, provider: Provider, refresh_token: str) -> Tokens:
         refresh_token: the one that was issued last.
 
     Returns:
-        The tokens; ``refresh_token`` is None if the provider did not rotate it.
+        What the provider delivered; ``refresh_token`` is None if it did not rotate the one that was sent. The error is
+        an `InvalidGrant` when it no longer knows that one, whatever the status of its answer.
 
     Raises:
-        InvalidGrant: the provider no longer knows the refresh token, whatever the status of its answer.
-        AccountError: the provider refused otherwise, or could not be reached.
+        NetworkError: it could not be reached, or its answer did not arrive.
     """
     return _ask(
         client,
@@ -170,27 +192,100 @@ def revoke(client: Client, provider: Provider, refresh_token: str) -> None:
         )
 
 
-def _ask(client: Client, provider: Provider, fields: Form) -> Tokens:
+def _ask(client: Client, provider: Provider, fields: Form) -> TokenAnswer:
     sent_at = client.clock()
-    response = client.send("POST", provider.token_endpoint, fields)
+    response = client.send("POST", provider.token_endpoint, fields, accept=JSON, partial=True)
     answer = json_object(response)
-    if response.status_code != 200:
-        raise _token_error(client, provider, response, answer)
-    access_token, refresh_token = answer.get("access_token"), answer.get("refresh_token")
-    if not isinstance(access_token, str) or not access_token:
-        raise ProviderError("The token endpoint answered 200 without an access token.")
-    lifetime = _seconds(answer.get("expires_in"))
-    expires_at = sent_at + lifetime if lifetime is not None else jwt_expiry(access_token)
-    if expires_at is not None and expires_at <= sent_at:
-        raise ProviderError(
+    if response.status_code == 200:
+        return _delivered(client, response, answer, sent_at)
+    error = _token_error(client, provider, response, answer)
+    return TokenAnswer(issued_at=sent_at, error=error, definite=_is_oauth_error(response, answer))
+
+
+def _delivered(client: Client, response: Response, answer: dict[str, Any], sent_at: float) -> TokenAnswer:
+    """Take whatever a 200 brought; of an answer that was cut, what arrived whole."""
+    whole = bool(answer) and response.complete
+    found = answer or _pieces(response.text)
+    access_token = _access_token(found.get("access_token"))
+    expires_at = _expiry(found.get("expires_in"), access_token, sent_at, client.skew)
+    error: AccountError | None = None
+    if access_token is None:
+        said = "without an access token" if whole else "with something that is no token answer"
+        error = ProviderError(f"The token endpoint answered 200 {said}.")
+    elif expires_at is not None and expires_at <= sent_at:
+        error = ProviderError(
             "The token endpoint issued a token that has already expired.", cure="Check the node's clock."
         )
-    return Tokens(
-        access_token=access_token,
-        refresh_token=refresh_token if isinstance(refresh_token, str) and refresh_token else None,
+    return TokenAnswer(
+        access_token=access_token if error is None else None,
+        refresh_token=_refresh_token(found.get("refresh_token")),
         issued_at=sent_at,
-        expires_at=expires_at,
+        expires_at=expires_at if error is None else None,
+        error=error,
+        # Without an access token nobody can tell whether the provider kept the refresh token that was sent.
+        definite=whole and access_token is not None,
     )
+
+
+def _pieces(text: str) -> dict[str, Any]:
+    """Return the members of a JSON object that was cut, as far as they are whole (RFC 8259 section 7)."""
+    found: dict[str, Any] = {}
+    for name in ("access_token", "refresh_token"):
+        match = re.search(rf'"{name}"\s*:\s*("(?:[^"\\\x00-\x1f]|\\.)*")', text)
+        if match is not None:
+            try:
+                found[name] = json.loads(match[1])
+            except ValueError:
+                continue
+    match = re.search(r'"expires_in"\s*:\s*"?(\d{1,12})"?\s*[,}]', text)
+    return found | ({"expires_in": int(match[1])} if match is not None else {})
+
+
+def _access_token(value: Any) -> str | None:
+    # RFC 6749 appendix A.12; blanks could not be sent in a header.
+    usable = isinstance(value, str) and re.fullmatch(r"[\x21-\x7e]{1,32768}", value)
+    return value if usable else None
+
+
+def _refresh_token(value: Any) -> str | None:
+    # RFC 6749 appendix A.17 knows printable ASCII only; whatever else can be sent back is kept all the same.
+    if not isinstance(value, str) or not 0 < len(value) <= REFRESH_TOKEN_LONGEST:
+        return None
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return None
+    return value
+
+
+def believable_expiry(access_token: str, now: float) -> float | None:
+    """Return when a token that was supplied by hand ends; None when it says nothing believable.
+
+    Args:
+        access_token: any access token.
+        now: seconds since the epoch.
+    """
+    return _expiry(None, access_token, now, None)
+
+
+def _expiry(lifetime: Any, access_token: str | None, sent_at: float, skew: float | None) -> float | None:
+    """Return when a token ends on the node's clock; None when nothing believable is said."""
+    seconds = _seconds(lifetime)
+    if seconds is not None:
+        return sent_at + seconds if seconds <= LIFETIME_LONGEST else None
+    expiry = None if access_token is None else jwt_expiry(access_token)
+    if expiry is None:
+        return None
+    if skew is not None and abs(skew) > CLOCK_TOLERANCE:
+        expiry -= skew
+    # Some issuers count in milliseconds.
+    return expiry if expiry - sent_at <= LIFETIME_LONGEST else None
+
+
+def _is_oauth_error(response: Response, answer: dict[str, Any]) -> bool:
+    """Tell whether the authorization server itself refused (RFC 6749 section 5.2), not something in front of it."""
+    code = answer.get("error")
+    return 400 <= response.status_code < 500 and isinstance(code, str) and bool(OAUTH_CODE.fullmatch(code))
 
 
 def _token_error(client: Client, provider: Provider, response: Response, answer: dict[str, Any]) -> AccountError:

@@ -19,17 +19,26 @@ expired nor rejected keeps serving while its renewal is in trouble.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 from .credentials import token_fingerprint
+from .grant import Grant
+from .json_values import finite, integer, text
 
 State = Literal["new", "valid", "waiting", "quarantined", "needs_operator"]
 
 VERSION = 1
-"""Version of the file format."""
+"""Version of the file format. Keys may be added: an older library leaves them alone."""
 
-_LARGEST_NUMBER = 1e11  # a time in the year 5138: everything up to there can be shown as a date
+HALTED: frozenset[State] = frozenset({"quarantined", "needs_operator"})
+"""States that end by somebody's word, not by time."""
+
+
+class NewerFormat(Exception):
+    """The file was written by a later version of this library, in a format that this one does not know."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +67,7 @@ class Record:
         error: the last failure, until something succeeds.
         submissions: when the password was submitted, within the budget's longest period.
         code_step: time step of the one-time code that was sent last.
-        refresh_sent_at: when the refresh token was last sent without an answer having been stored since.
+        refresh_sent_at: when the refresh token was first sent in an attempt that is still open; see `grant.Grant`.
         rejected_token: fingerprint of the access token that the service rejected.
         rejections: when 401s started a renewal.
         escalation: what the present token came from after a 401: 0 nothing, 1 a refresh, 2 a login.
@@ -67,6 +76,9 @@ class Record:
         identity: salted fingerprint of its e-mail.
         supplied_access: fingerprint of the access token that was last adopted from the entry.
         supplied_refresh: fingerprint of the refresh token that was last adopted from the entry.
+        salt: the node's salt, with which the salted fingerprints were made; it lies in the same folder anyway.
+        settings: salted fingerprint of the provider's settings that were last used.
+        proxy: by which the account last left, "" for directly; for a revocation when its credentials are gone.
     """
 
     name: str
@@ -89,6 +101,24 @@ class Record:
     identity: str | None = None
     supplied_access: str | None = None
     supplied_refresh: str | None = None
+    salt: str | None = field(default=None, repr=False)
+    settings: str | None = None
+    proxy: str | None = field(default=None, repr=False)
+
+    @property
+    def grant(self) -> Grant | None:
+        """The refresh token and what may have become of it."""
+        if self.refresh_token is None:
+            return None
+        return Grant(token=self.refresh_token, sent_at=self.refresh_sent_at)
+
+    def with_grant(self, grant: Grant | None) -> Record:
+        """Return the record with another grant, or with none."""
+        return replace(
+            self,
+            refresh_token=None if grant is None else grant.token,
+            refresh_sent_at=None if grant is None else grant.sent_at,
+        )
 
     @property
     def token_fingerprint(self) -> str | None:
@@ -129,72 +159,68 @@ class Record:
             document: the parsed JSON.
 
         Returns:
-            The record; unknown keys are left alone, so that an older library reads a newer file.
+            The record. Unknown keys are left alone, so that an older library reads a newer file, and a value that
+            cannot be used counts as not there: one damaged number must not cost a token.
 
         Raises:
             ValueError: it is not a record of this account.
+            NewerFormat: it is one of a later format.
         """
-        if not isinstance(document, dict) or document.get("version") != VERSION or document.get("name") != name:
+        if not isinstance(document, dict) or document.get("name") != name:
             raise ValueError("not a record of this account")
+        version = document.get("version")
+        if isinstance(version, int) and version > VERSION:
+            raise NewerFormat
+        if version != VERSION:
+            raise ValueError("not a format of ours")
         values: dict[str, Any] = {}
         for item in fields(cls):
             value = document.get(item.name)
-            if value is not None and item.name != "name":
+            if value is None or item.name == "name":
+                continue
+            try:
                 values[item.name] = _read(item.name, str(item.type), value)
+            except ValueError:
+                continue
         return cls(name=name, **values)
 
 
-def finite(value: Any) -> float:
-    """Check a number that came out of a file.
-
-    Args:
-        value: anything that JSON can hold.
-
-    Returns:
-        The number.
-
-    Raises:
-        ValueError: it is no number, or none that can be calculated with.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _LARGEST_NUMBER:
-        raise ValueError("not a number")
-    return float(value)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    raise ValueError("not a text")
-
-
-def _integer(value: Any) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    raise ValueError("not an integer")
-
-
 def _read(name: str, kind: str, value: Any) -> Any:
-    if name == "state":
-        if value not in get_args(State):
-            raise ValueError("not a state")
-        return value
-    if name == "error":
-        return _error(value)
-    if kind.startswith("tuple"):
-        if isinstance(value, list):
-            return tuple(finite(item) for item in value)
-        raise ValueError("not a list")
-    if kind.startswith("float"):
-        return finite(value)
-    return _integer(value) if kind.startswith("int") else _text(value)
+    if name in _READERS:
+        return _READERS[name](value)
+    return next(read for beginning, read in _READERS_BY_TYPE.items() if kind.startswith(beginning))(value)
+
+
+def _state(value: Any) -> State:
+    for state in get_args(State):
+        if value == state:
+            return state  # type: ignore[no-any-return]
+    raise ValueError("not a state")
+
+
+def _times(value: Any) -> tuple[float, ...]:
+    times = []
+    for item in value if isinstance(value, list) else ():
+        with contextlib.suppress(ValueError):
+            times.append(finite(item))
+    return tuple(times)
+
+
+def _secret(value: Any) -> str | None:
+    # No token and no fingerprint is empty.
+    return text(value) or None
 
 
 def _error(value: Any) -> LastError:
     if isinstance(value, dict):
         return LastError(
-            error_class=_text(value.get("class")),
-            sentence=_text(value.get("sentence")),
-            cure=_text(value.get("cure")),
+            error_class=text(value.get("class")),
+            sentence=text(value.get("sentence")),
+            cure=text(value.get("cure")),
             at=finite(value.get("at")),
         )
     raise ValueError("not an error")
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {"state": _state, "error": _error, "proxy": text}
+_READERS_BY_TYPE: dict[str, Callable[[Any], Any]] = {"tuple": _times, "float": finite, "int": integer, "str": _secret}

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from .credentials import Credentials
-from .transport import Session
+from .limits import Limits
+from .transport import Client, Session
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,3 +33,20 @@ class Runtime:
     timer: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     rng: random.Random = field(default_factory=random.SystemRandom)
+
+    @contextlib.contextmanager
+    def client(self, credentials: Credentials, limits: Limits) -> Iterator[Client]:
+        """Open a session of an account and close it afterwards.
+
+        Args:
+            credentials: the account.
+            limits: the policy, for how long a request may take.
+
+        Raises:
+            NetworkError: there is no way to the provider, such as an unusable proxy.
+        """
+        session = self.session(credentials)
+        try:
+            yield Client(session, self.clock, timer=self.timer, exchange_timeout=limits.exchange_timeout)
+        finally:
+            session.close()

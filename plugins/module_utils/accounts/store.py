@@ -1,60 +1,43 @@
 # Copyright (c) 2026, the dcta.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The token store: one JSON file and one lock per account, in a folder of the service user.
+"""The token store: one JSON file and two locks per account, in a folder of the service user.
 
-``NAME.json`` is a `record.Record` (0600), ``NAME.lock`` its flock, ``NAME.json.damaged`` the last file that could not
-be read. ``.salt`` keys the fingerprints of this node, ``.node.json`` holds what the accounts share, ``.node.lock``
-guards it and ``.login.lock`` lets one login run at a time. No account's name begins with a dot.
+========================  ============================================================================================
+``NAME.json``             a `record.Record` (0600)
+``NAME.lock``             held by whoever renews the account
+``NAME.delivery``         held by whoever hands its token to the lane
+``NAME.json.damaged``     the last file that could not be read
+``.NAME.json.tmp, .room`` of a write that is under way
+``.salt``                 keys the fingerprints of this node; every record holds a copy
+``.node.json, .lock``     what the accounts share (`node_state.NodeState`), and its lock
+``.login.lock``           lets one login run at a time
+========================  ============================================================================================
 
-The folder belongs to a service that may one day be taken over. A root process therefore never touches anything in it as
-root: it becomes the folder's owner, opens names relative to the folder and follows no link.
+No account's name begins with a dot or holds one, and every other file's does.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
-import pwd
 import secrets
-import stat
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import TracebackType
-from typing import Any
 
-from .credentials import NAME
 from .errors import StoreError
-from .policy import Breaker, NodeState
-from .record import Record, finite
+from .node_paths import ACCOUNT_NAME
+from .node_state import NodeState
+from .private_folder import PrivateFolder, failed
+from .record import NewerFormat, Record
 
-_POLL = 0.02
-_LARGEST = 1 << 20
+ROOM = 1 << 16
+"""Bytes set aside for the record that an answer of the provider will bring."""
 
-
-@contextlib.contextmanager
-def acting_as(uid: int, gid: int) -> Iterator[None]:
-    """Become another user for a while, if this process is root and that user is not.
-
-    Args:
-        uid: the user.
-        gid: the group; all supplementary groups are dropped.
-    """
-    if os.geteuid() != 0 or uid == 0:
-        yield
-        return
-    groups, own_gid = os.getgroups(), os.getegid()
-    try:
-        os.setgroups([])
-        os.setegid(gid)
-        os.seteuid(uid)
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(own_gid)
-        os.setgroups(groups)
+_SALT_BYTES = 32
+_NODE_LOCK_SECONDS = 60.0
 
 
 class Store:
@@ -71,29 +54,11 @@ class Store:
 
     def __init__(self, path: str, owner: str, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self.path = path
-        self._sleep = sleep
-        try:
-            user = pwd.getpwnam(owner)
-        except KeyError:
-            raise StoreError(
-                f"There is no user {owner} to own the token store.", cure="Run the role node first."
-            ) from None
-        try:
-            self._folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError as error:
-            raise _failed(f"The token store {path} cannot be opened", error) from None
-        status = os.fstat(self._folder)
-        if status.st_uid != user.pw_uid or status.st_mode & 0o022:
-            os.close(self._folder)
-            raise StoreError(
-                f"The token store {path} does not belong to {owner} alone.",
-                cure=f"Make {owner} its owner and give it mode 0700.",
-            )
-        self._uid, self._gid = user.pw_uid, user.pw_gid
+        self._folder = PrivateFolder(path, owner, what="token store", sleep=sleep)
 
     def close(self) -> None:
         """Let go of the folder."""
-        os.close(self._folder)
+        self._folder.close()
 
     def __enter__(self) -> Store:
         """Return the store itself."""
@@ -111,16 +76,8 @@ class Store:
         Raises:
             StoreError: the folder cannot be listed.
         """
-        try:
-            with self._owner():
-                entries = os.listdir(self._folder)  # noqa: PTH208 - pathlib knows no open folder
-        except OSError as error:
-            raise _failed(f"The token store {self.path} cannot be listed", error) from None
-        return sorted(
-            entry.removesuffix(".json")
-            for entry in entries
-            if entry.endswith(".json") and NAME.fullmatch(entry.removesuffix(".json"))
-        )
+        names = (entry.removesuffix(".json") for entry in self._folder.entries() if entry.endswith(".json"))
+        return sorted(name for name in names if ACCOUNT_NAME.fullmatch(name))
 
     @contextlib.contextmanager
     def lock(self, name: str, timeout: float) -> Iterator[None]:
@@ -131,9 +88,27 @@ class Store:
             timeout: seconds to wait for another holder.
 
         Raises:
-            StoreError: another process held it all that time, or the lock cannot be opened.
+            StoreBusy: another process held it all that time.
+            StoreError: the lock cannot be opened.
         """
-        with self._flock(f"{_checked(name)}.lock", timeout):
+        with self._folder.lock(f"{_checked(name)}.lock", timeout):
+            yield
+
+    @contextlib.contextmanager
+    def delivery(self, name: str, timeout: float) -> Iterator[None]:
+        """Hold the way of an account's token to its lane.
+
+        Whoever reads the record and hands its token over inside of it never brings an older token than another one has
+        brought before. Taken on its own, or outside of `lock`, never inside.
+
+        Args:
+            name: the account.
+            timeout: see `lock`.
+
+        Raises:
+            StoreError: see `lock`.
+        """
+        with self._folder.lock(f"{_checked(name)}.delivery", timeout):
             yield
 
     @contextlib.contextmanager
@@ -146,7 +121,7 @@ class Store:
         Raises:
             StoreError: see `lock`.
         """
-        with self._flock(".login.lock", timeout):
+        with self._folder.lock(".login.lock", timeout):
             yield
 
     def load(self, name: str, *, repair: bool = False) -> Record | None:
@@ -160,31 +135,76 @@ class Store:
             The record, or None if there is none or it cannot be understood.
 
         Raises:
-            StoreError: the file cannot be read for another reason.
+            StoreError: the file cannot be read for another reason, or a later version wrote it.
         """
-        file = f"{_checked(name)}.json"
+        file = _file_of(name)
         try:
-            text = self._read(file)
-            return None if text is None else Record.from_json(name, json.loads(text))
+            text = self._folder.read(file)
+            if text is None:
+                return None
+            document = json.loads(text)
+            record = Record.from_json(name, document)
+        except NewerFormat:
+            raise StoreError(
+                f"The record of account {name} was written by a later version of the collection.",
+                cure="Install that version again, or restore a backup of this one.",
+            ) from None
         except (ValueError, RecursionError):
             if repair:
-                with contextlib.suppress(OSError), self._owner():
-                    os.rename(file, f"{file}.damaged", src_dir_fd=self._folder, dst_dir_fd=self._folder)
+                self._folder.rename(file, f"{file}.damaged")
             return None
+        return record if "salt" in document else self._dated(record)
 
-    def save(self, record: Record) -> None:
+    def _dated(self, record: Record) -> Record:
+        """Find out with which salt a record of the first release was keyed: its own is older than the record."""
+        salt, written = self._folder.changed_at(".salt"), self._folder.changed_at(_file_of(record.name))
+        known = self.existing_salt()
+        if known is None or salt is None or written is None or written < salt:
+            return record
+        return replace(record, salt=known.hex())
+
+    def is_damaged(self, name: str) -> bool:
+        """Tell whether an account has a file that cannot be understood.
+
+        Raises:
+            StoreError: see `load`.
+        """
+        return self._folder.changed_at(_file_of(name)) is not None and self.load(name) is None
+
+    def save(self, record: Record, *, reserved: bool = False) -> Record:
         """Replace an account's record; when this returns it is on the disk.
 
         Args:
             record: the new one.
+            reserved: use the room that `reserve` has set aside.
+
+        Returns:
+            The record as `load` returns it: values that no file can hold are left out.
 
         Raises:
             StoreError: it could not be written; the old one is whole.
         """
-        self._write(f"{_checked(record.name)}.json", json.dumps(record.to_json(), indent=1) + "\n")
+        kept = Record.from_json(record.name, record.to_json())
+        self._folder.write(_file_of(record.name), json.dumps(kept.to_json(), indent=1) + "\n", reserved=reserved)
+        return kept
+
+    def reserve(self, name: str) -> None:
+        """Set room aside for what the provider is going to answer, so that a full disk shows before anything is sent.
+
+        Args:
+            name: the account.
+
+        Raises:
+            StoreError: there is no room.
+        """
+        self._folder.reserve(_file_of(name), ROOM)
+
+    def release(self, name: str) -> None:
+        """Give back what `reserve` has set aside."""
+        self._folder.release(_file_of(name))
 
     def remove(self, name: str) -> None:
-        """Forget an account: record, damaged record and lock; under its lock.
+        """Forget an account: record, damaged record and locks; under its lock.
 
         Args:
             name: the account.
@@ -192,29 +212,32 @@ class Store:
         Raises:
             StoreError: something of it cannot be removed.
         """
+        file = _file_of(name)
         try:
-            with self._owner():
-                for file in (f"{_checked(name)}.json", f"{name}.json.damaged", f".{name}.json.tmp", f"{name}.lock"):
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(file, dir_fd=self._folder)
-                os.fsync(self._folder)
+            self._folder.remove(
+                [file, f"{file}.damaged", f".{file}.tmp", f".{file}.room", f"{name}.delivery", f"{name}.lock"]
+            )
         except OSError as error:
-            raise _failed(f"The record of account {name} cannot be removed", error) from None
+            raise failed(f"The record of account {name} cannot be removed", error) from None
 
     def salt(self) -> bytes:
-        """Return the node's salt, made at the first call.
+        """Return the node's salt, made at the first call; a lost one comes back from any record.
 
         Raises:
             StoreError: it can be neither read nor made.
         """
         found = self.existing_salt()
         if found is None:
-            with self._flock(".node.lock", 60.0):
-                found = self.existing_salt()
-                if found is None:
-                    found = secrets.token_bytes(32)
-                    self._write(".salt", found.hex() + "\n")
+            found = self.adopt_salt(self._salt_of_records() or secrets.token_bytes(_SALT_BYTES))
         return found
+
+    def _salt_of_records(self) -> bytes | None:
+        for name in self.names():
+            with contextlib.suppress(StoreError):
+                record = self.load(name)
+                if record is not None and (salt := _salt(record.salt)) is not None:
+                    return salt
+        return None
 
     def existing_salt(self) -> bytes | None:
         """Return the node's salt, or None before it was made.
@@ -223,13 +246,23 @@ class Store:
             StoreError: it cannot be read.
         """
         try:
-            salt = bytes.fromhex(self._read(".salt") or "")
+            return _salt(self._folder.read(".salt"))
         except ValueError:
-            salt = b""
-        return salt if len(salt) == 32 else None
+            return None
+
+    def salt_for(self, record: Record | None) -> bytes:
+        """Return the salt that `salt` would return if a record were all there is; empty before one was made.
+
+        Args:
+            record: the account's record, if it has one.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        return self.existing_salt() or (record and _salt(record.salt)) or b""
 
     def adopt_salt(self, salt: bytes) -> bytes:
-        """Take over the salt of a backup, unless the store has one already.
+        """Take over a salt, unless the store has one already.
 
         Args:
             salt: 32 bytes.
@@ -240,11 +273,11 @@ class Store:
         Raises:
             StoreError: it can be neither read nor written.
         """
-        with self._flock(".node.lock", 60.0):
+        with self._folder.lock(".node.lock", _NODE_LOCK_SECONDS):
             found = self.existing_salt()
             if found is None:
                 found = salt
-                self._write(".salt", found.hex() + "\n")
+                self._folder.write(".salt", found.hex() + "\n")
         return found
 
     def node(self) -> NodeState:
@@ -254,9 +287,9 @@ class Store:
             StoreError: the file cannot be opened.
         """
         try:
-            text = self._read(".node.json")
-            return NodeState() if text is None else _node_from_json(json.loads(text))
-        except (ValueError, KeyError, TypeError, RecursionError):
+            text = self._folder.read(".node.json")
+            return NodeState() if text is None else NodeState.from_json(json.loads(text))
+        except (ValueError, RecursionError):
             return NodeState()
 
     def change_node(self, change: Callable[[NodeState], NodeState]) -> NodeState:
@@ -271,161 +304,30 @@ class Store:
         Raises:
             StoreError: it cannot be locked, read or written.
         """
-        with self._flock(".node.lock", 60.0):
+        with self._folder.lock(".node.lock", _NODE_LOCK_SECONDS):
             before = self.node()
             after = change(before)
             if after != before:
-                self._write(".node.json", json.dumps(_node_to_json(after), indent=1) + "\n")
+                self._folder.write(".node.json", json.dumps(after.to_json(), indent=1) + "\n")
             return after
 
-    def _owner(self) -> contextlib.AbstractContextManager[None]:
-        return acting_as(self._uid, self._gid)
 
-    def _open(self, file: str, flags: int) -> int:
-        # O_NONBLOCK: a planted FIFO must not hold the caller up.
-        with self._owner():
-            descriptor = os.open(
-                file, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, mode=0o600, dir_fd=self._folder
-            )
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise ValueError("not a regular file")
-        return descriptor
-
-    def _read(self, file: str) -> str | None:
-        try:
-            descriptor = self._open(file, os.O_RDONLY)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            if stat.S_ISLNK(self._mode(file)):
-                raise ValueError("a link") from None
-            raise _failed(f"{self.path}/{file} cannot be read", error) from None
-        with os.fdopen(descriptor, "rb") as stream:
-            data = stream.read(_LARGEST + 1)
-        if len(data) > _LARGEST:
-            raise ValueError("too large")
-        return data.decode("utf-8")
-
-    def _mode(self, file: str) -> int:
-        try:
-            with self._owner():
-                return os.stat(file, dir_fd=self._folder, follow_symlinks=False).st_mode
-        except OSError:
-            return 0
-
-    def _write(self, file: str, text: str) -> None:
-        temporary = f".{file.removeprefix('.')}.tmp"
-        try:
-            with self._owner():
-                try:
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(temporary, dir_fd=self._folder)
-                    descriptor = self._open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-                    with os.fdopen(descriptor, "wb") as stream:
-                        stream.write(text.encode())
-                        stream.flush()
-                        os.fsync(stream.fileno())
-                    os.rename(temporary, file, src_dir_fd=self._folder, dst_dir_fd=self._folder)
-                    os.fsync(self._folder)
-                except OSError:
-                    with contextlib.suppress(OSError):
-                        os.unlink(temporary, dir_fd=self._folder)
-                    raise
-        except OSError as error:
-            raise _failed(f"{self.path}/{file} cannot be written", error) from None
-
-    @contextlib.contextmanager
-    def _flock(self, file: str, timeout: float) -> Iterator[None]:
-        waited = 0.0
-        while True:
-            descriptor = self._open_lock(file)
-            try:
-                while not _try_lock(descriptor):
-                    if waited >= timeout:
-                        raise StoreError(
-                            f"Another process has held {file} of the token store for {timeout:.0f} s.",
-                            cure="Try again later; if it stays so, restart dcta-agent.",
-                        )
-                    self._sleep(_POLL)
-                    waited += _POLL
-                if self._is_current(file, descriptor):
-                    yield
-                    return
-            finally:
-                os.close(descriptor)
-
-    def _open_lock(self, file: str) -> int:
-        try:
-            return self._open(file, os.O_RDWR | os.O_CREAT)
-        except ValueError:
-            raise StoreError(
-                f"{self.path}/{file} is not a regular file.", cure="Remove it and look who made it."
-            ) from None
-        except OSError as error:
-            raise _failed(f"{self.path}/{file} cannot be locked", error) from None
-
-    def _is_current(self, file: str, descriptor: int) -> bool:
-        # The holder before may have removed the account with its lock: then this lock guards nothing.
-        try:
-            with self._owner():
-                status = os.stat(file, dir_fd=self._folder, follow_symlinks=False)
-        except OSError:
-            return False
-        return os.path.samestat(status, os.fstat(descriptor))
-
-
-def _try_lock(descriptor: int) -> bool:
+def _salt(text: str | None) -> bytes | None:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        salt = bytes.fromhex(text or "")
+    except ValueError:
+        return None
+    return salt if len(salt) == _SALT_BYTES else None
+
+
+def _file_of(name: str) -> str:
+    return f"{_checked(name)}.json"
 
 
 def _checked(name: str) -> str:
-    if not NAME.fullmatch(name):
+    if not ACCOUNT_NAME.fullmatch(name):
         raise StoreError(
             "An account's name cannot be a file name.",
             cure="A name is a lower-case letter followed by at most 19 lower-case letters, digits or hyphens.",
         )
     return name
-
-
-def _failed(what: str, error: OSError) -> StoreError:
-    return StoreError(f"{what}: {os.strerror(error.errno or 0)}.")
-
-
-def _breaker_to_json(breaker: Breaker) -> dict[str, Any]:
-    return {
-        "turned_away": [list(item) for item in breaker.turned_away],
-        "open_until": breaker.open_until,
-        "pause": breaker.pause,
-    }
-
-
-def _breaker_from_json(document: dict[str, Any]) -> Breaker:
-    until = document["open_until"]
-    return Breaker(
-        turned_away=tuple((str(name), finite(at)) for name, at in document["turned_away"]),
-        open_until=None if until is None else finite(until),
-        pause=finite(document["pause"]),
-    )
-
-
-def _node_to_json(node: NodeState) -> dict[str, Any]:
-    return {
-        "version": 1,
-        "next_login_at": node.next_login_at,
-        "breakers": {"login": _breaker_to_json(node.login), "refresh": _breaker_to_json(node.refresh)},
-        "queue": [list(item) for item in node.queue],
-    }
-
-
-def _node_from_json(document: dict[str, Any]) -> NodeState:
-    return NodeState(
-        next_login_at=finite(document["next_login_at"]),
-        login=_breaker_from_json(document["breakers"]["login"]),
-        refresh=_breaker_from_json(document["breakers"]["refresh"]),
-        queue=tuple((str(name), finite(at)) for name, at in document.get("queue", [])),
-    )

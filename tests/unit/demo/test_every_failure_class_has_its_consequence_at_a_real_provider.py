@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.credentials import Credentials
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.errors import ACCOUNT_ERRORS
-from ansible_collections.dcta.fleet.plugins.module_utils.accounts.policy import Limits
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.limits import Limits
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.outcome import Outcome
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.provider import Provider
-from ansible_collections.dcta.fleet.plugins.module_utils.accounts.renewal import Outcome, Renewer
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.renewer import Renewer
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.runtime import Runtime
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.store import Store
 from ansible_collections.dcta.fleet.plugins.module_utils.http_session import HttpSession
 from identity_fake import me
@@ -69,11 +71,13 @@ class Node:
                 store=store,
                 provider=Provider.from_mapping(provider),
                 credentials={self.name: Credentials(name=self.name, **{k: v for k, v in self.entry.items() if v})},
-                session_factory=lambda account: HttpSession(proxy=account.proxy, timeout=10),
+                runtime=Runtime(
+                    session=lambda account: HttpSession(proxy=account.proxy),
+                    clock=self.now,
+                    sleep=self.wait,
+                    rng=random.Random(7),  # noqa: S311 - a test has to repeat itself
+                ),
                 limits=LIMITS,
-                clock=self.now,
-                sleep=self.wait,
-                rng=random.Random(7),  # noqa: S311 - a test has to repeat itself
             ).renew(self.name, **how)
 
     def submissions(self) -> int:

@@ -5,16 +5,15 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.credentials import Credentials
-from ansible_collections.dcta.fleet.plugins.module_utils.accounts.policy import Limits
-from ansible_collections.dcta.fleet.plugins.module_utils.accounts.renewal import Renewer
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.limits import Limits
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.renewer import Renewer
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.store import Store
-from identity_fake import EMAIL, PASSWORD, Clock, FakeProvider, World, example_provider, me
+from identity_fake import EMAIL, PASSWORD, Clock, FakeProvider, World, example_provider, me, runtime
 
 
 @pytest.fixture
@@ -28,10 +27,7 @@ def world(tmp_path: Path) -> Iterator[World]:
             store=store,
             provider=example_provider(),
             credentials={"alice": Credentials(name="alice", email=EMAIL, password=PASSWORD)},
-            session_factory=provider.session,
+            runtime=runtime(provider.session, clock, seed=1),
             limits=Limits(),
-            clock=clock,
-            sleep=clock.sleep,
-            rng=random.Random(1),  # noqa: S311 - a test has to repeat itself
         )
         yield World(clock=clock, provider=provider, folder=folder, store=store, renewer=renewer)

@@ -23,8 +23,8 @@ from dcta_agent.config import Config, HealthLimits
 from dcta_agent.hold import Answer, HoldLimits
 from dcta_agent.question import Question
 from dcta_agent.service import Agent
+from dcta_library.accounts.outcome import Outcome
 from dcta_library.accounts.record import Record
-from dcta_library.accounts.renewal import Outcome
 from dcta_library.accounts.store import Store
 from dcta_library.lane_runner import LaneRunner, LaneRunnerError
 from lanes import Lane as Description

@@ -15,16 +15,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts import totp
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.credentials import Credentials
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.errors import NetworkError
-from ansible_collections.dcta.fleet.plugins.module_utils.accounts.policy import Limits
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.limits import Limits
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.outcome import Outcome
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.provider import Provider
-from ansible_collections.dcta.fleet.plugins.module_utils.accounts.renewal import Outcome, Renewer
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.renewer import Renewer
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.runtime import Runtime
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.store import Store
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.transport import Session
 
 HOST = "https://login.example.test"
 EMAIL = "alice.secretmail@example.test"
@@ -40,6 +43,7 @@ class Reply:
     status_code: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     text: str = ""
+    complete: bool = True
 
 
 def redirect(location: str, status: int = 302) -> Reply:
@@ -64,6 +68,16 @@ def form(*inputs: str, action: str = "", button: str | None = None) -> str:
 IDENTIFIER = '<input name="username" type="text" autocomplete="username">'
 PASSWORD_FIELD = '<input name="password" type="password">'
 CODE = '<input name="code" type="text" autocomplete="one-time-code">'
+
+
+class SettableTime(Protocol):
+    """A clock that sleeping moves on."""
+
+    def __call__(self) -> float:
+        """Return seconds since the epoch."""
+
+    def sleep(self, seconds: float) -> None:
+        """Let some seconds pass."""
 
 
 class Clock:
@@ -104,10 +118,13 @@ class FakeProvider:
         self.passwords_seen: list[str] = []
         self.codes_seen: list[str] = []
         self.requests: list[tuple[str, str, dict[str, str]]] = []
+        self.accepted: list[tuple[str, str]] = []
         self.logins = 0
         self.refreshes = 0
         self.revoked: list[str] = []
         self.live: set[str] = set()
+        self.spent: set[str] = set()
+        self.reused: list[str] = []
         self.sessions = 0
         self._challenge = ""
         self._client_state = ""
@@ -137,11 +154,12 @@ class FakeProvider:
     def close(self) -> None:
         """Nothing is open."""
 
-    def request(self, method: str, url: str, *, data: Any = None) -> Reply:
+    def request(self, method: str, url: str, *, data: Any = None, accept: str = "", timeout: float = 60.0) -> Reply:
         """Answer as a session does."""
         parts = urlsplit(url)
         fields = dict(data or ()) or dict(parse_qsl(parts.query))
         self.requests.append((method, parts.path, fields))
+        self.accepted.append((parts.path, accept))
         special = self.answers.get(f"{method} {parts.path}")
         if isinstance(special, Reply):
             return special
@@ -252,6 +270,10 @@ class FakeProvider:
             assert fields["code"] == "CODE"
             self.logins += 1
             return self.issue()
+        if fields["refresh_token"] in self.spent:
+            # RFC 9700 section 4.14.2: the whole family ends.
+            self.reused.append(fields["refresh_token"])
+            self.live.clear()
         if fields["refresh_token"] not in self.live:
             return document(
                 {"error": "invalid_grant", "error_description": fields["refresh_token"]}, self.invalid_grant_status
@@ -259,6 +281,7 @@ class FakeProvider:
         self.refreshes += 1
         if self.rotate:
             self.live.discard(fields["refresh_token"])
+            self.spent.add(fields["refresh_token"])
         return self.issue()
 
     def issue(self) -> Reply:
@@ -285,6 +308,13 @@ def jwt(expiry: float) -> str:
     """Return an unsigned token that says when it runs out."""
     claims = base64.urlsafe_b64encode(json.dumps({"exp": expiry}).encode()).rstrip(b"=").decode()
     return f"planted.{claims}.signature"
+
+
+def runtime(session: Callable[[Credentials], Session], clock: SettableTime, *, seed: int) -> Runtime:
+    """Return surroundings in which only the given clock tells time."""
+    # A test has to repeat itself.
+    rng = random.Random(seed)  # noqa: S311
+    return Runtime(session=session, clock=clock, timer=clock, sleep=clock.sleep, rng=rng)
 
 
 @dataclass
@@ -316,11 +346,8 @@ class World:
             store=self.store,
             provider=old.provider,
             credentials=old.credentials,
-            session_factory=self.provider.session,
+            runtime=runtime(self.provider.session, self.clock, seed=2),
             limits=old.limits,
-            clock=self.clock,
-            sleep=self.clock.sleep,
-            rng=random.Random(2),  # noqa: S311 - a test has to repeat itself
         )
 
     def past_point(self) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dcta_library.accounts.errors import AccountsError
-from dcta_library.accounts.policy import Limits
+from dcta_library.accounts.limits import Limits
 from dcta_library.accounts.provider import Provider
 
 from .hold import HoldLimits

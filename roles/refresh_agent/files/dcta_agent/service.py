@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from dcta_library.accounts.errors import AccountsError
-from dcta_library.accounts.policy import CLOCK_TOLERANCE
 from dcta_library.accounts.record import Record
+from dcta_library.accounts.schedule import CLOCK_TOLERANCE
 from dcta_library.accounts.store import Store
 from dcta_library.lane_runner import LaneRunner, LaneRunnerError
 from lanes import Lane as Description

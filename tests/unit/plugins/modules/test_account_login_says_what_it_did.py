@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.dcta.fleet.plugins.module_utils.accounts.renewal import Renewer
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.renewer import Renewer
 from ansible_collections.dcta.fleet.plugins.modules import account_login
 from identity_fake import EMAIL, HOST, PASSWORD, Clock, FakeProvider, jwt, me
 

@@ -15,10 +15,10 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.credentials import Credentials
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.record import Record
-from ansible_collections.dcta.fleet.plugins.module_utils.accounts.renewal import Renewer
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.renewer import Renewer
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.store import Store
 from ansible_collections.dcta.fleet.plugins.modules import token_backup, token_restore
-from identity_fake import EMAIL, PASSWORD, START, Clock, FakeProvider, example_provider, me
+from identity_fake import EMAIL, PASSWORD, START, Clock, FakeProvider, example_provider, me, runtime
 
 Run = Callable[..., dict[str, Any]]
 ALICE = Record(
@@ -138,9 +138,7 @@ class Eve:
                 store=store,
                 provider=example_provider(),
                 credentials={"eve": Credentials(name="eve", email=EMAIL, password=PASSWORD)},
-                session_factory=self.provider.session,
-                clock=self.clock,
-                sleep=self.clock.sleep,
+                runtime=runtime(self.provider.session, self.clock, seed=3),
             )
             outcome = renewer.renew("eve")
         assert outcome.usable

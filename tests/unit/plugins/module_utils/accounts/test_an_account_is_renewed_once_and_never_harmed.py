@@ -13,9 +13,10 @@ from itertools import pairwise
 import pytest
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.credentials import Credentials, token_fingerprint
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.errors import ConfigurationError, NetworkError
-from ansible_collections.dcta.fleet.plugins.module_utils.accounts.policy import Limits
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.limits import Limits
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.record import State
-from ansible_collections.dcta.fleet.plugins.module_utils.accounts.renewal import Renewer, foresee
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.renewer import Renewer
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.runtime import Runtime
 from identity_fake import (
     EMAIL,
     PASSWORD,
@@ -80,8 +81,15 @@ def test_a_refused_refresh_token_leads_to_one_login(world: World, status: int) -
     assert world.provider.logins == 2
 
 
-@pytest.mark.parametrize("reply", [Reply(500), Reply(429), Reply(403), document({"error": "invalid_client"}, 401)])
-def test_a_refresh_that_fails_otherwise_burns_no_login(world: World, reply: Reply) -> None:
+@pytest.mark.parametrize(
+    "reply",
+    [
+        document({"error": "invalid_client"}, 401),
+        document({"error": "too_many_requests"}, 429),
+        document({"error": "slow_down"}, 403),
+    ],
+)
+def test_a_refresh_that_the_provider_itself_refuses_otherwise_burns_no_login(world: World, reply: Reply) -> None:
     world.renew()
     world.past_point()
     world.provider.answers["POST /oauth/token"] = reply
@@ -267,7 +275,7 @@ def test_a_captcha_is_lifted_by_a_token_by_hand(world: World) -> None:
 def test_the_operator_can_lift_by_command_without_freeing_the_budget(world: World) -> None:
     world.give(email=EMAIL, password="wrong")
     world.renew()
-    assert world.renewer.predict("alice", lift=True).state == "waiting"
+    assert world.renewer.forecast("alice", lift=True).state == "waiting"
     outcome = world.renew(lift=True)
     assert (outcome.state, outcome.changed) == ("waiting", True)
     assert "budget" in outcome.message
@@ -439,15 +447,14 @@ def test_a_half_written_record_is_put_aside_and_replaced(world: World) -> None:
 
 
 def test_a_prediction_says_what_is_done_and_touches_nothing(world: World) -> None:
-    assert world.renewer.predict("alice").action == "login"
+    assert world.renewer.forecast("alice").action == "login"
     assert list(world.folder.iterdir()) == []
-    assert foresee(world.renewer.credentials["alice"], world.renewer.limits, world.renewer.provider).action == "login"
     for wait in (0.0, 10.0, 864_000.0):
         world.clock.now += wait
         before = {item.name: item.read_bytes() for item in world.folder.iterdir()}
-        predicted = world.renewer.predict("alice")
+        expected = world.renewer.forecast("alice")
         assert {item.name: item.read_bytes() for item in world.folder.iterdir()} == before
-        assert (predicted.action, predicted.changed) == ((done := world.renew()).action, done.changed)
+        assert (expected.action, expected.changed) == ((done := world.renew()).action, done.changed)
 
 
 def test_an_account_nobody_knows_is_refused(world: World) -> None:
@@ -528,8 +535,8 @@ def test_a_renewer_has_working_defaults(world: World) -> None:
         store=world.store,
         provider=world.renewer.provider,
         credentials=world.renewer.credentials,
-        session_factory=world.provider.session,
+        runtime=Runtime(session=world.provider.session),
     )
     assert renewer.limits == Limits()
     assert isinstance(renewer.renew("alice").expires_at, float)
-    assert isinstance(renewer._rng, random.SystemRandom)
+    assert isinstance(renewer.runtime.rng, random.SystemRandom)

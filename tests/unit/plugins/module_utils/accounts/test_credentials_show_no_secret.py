@@ -20,7 +20,7 @@ from ansible_collections.dcta.fleet.plugins.module_utils.accounts.credentials im
 )
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.errors import AccountsError, ConfigurationError
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.forms import Field
-from ansible_collections.dcta.fleet.plugins.module_utils.accounts.oauth import Pkce, Tokens, jwt_expiry
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.oauth import Pkce, TokenAnswer, jwt_expiry
 from identity_fake import jwt
 
 VALUES = {
@@ -43,7 +43,7 @@ def _file(tmp_path: Path, content: Any) -> str:
     "shown",
     [
         Credentials(name="alice", **VALUES),
-        Tokens(access_token="planted", refresh_token="planted", issued_at=0, expires_at=None),
+        TokenAnswer(access_token="planted", refresh_token="planted", issued_at=0, expires_at=None),
         Pkce(verifier="planted", challenge="c"),
         Field(name="password", kind="password", value="planted"),
     ],

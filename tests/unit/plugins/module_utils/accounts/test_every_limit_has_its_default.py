@@ -9,10 +9,11 @@ import dataclasses
 import random
 
 import pytest
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.breaker import Breaker
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.errors import ConfigurationError
-from ansible_collections.dcta.fleet.plugins.module_utils.accounts.policy import (
-    Breaker,
-    Limits,
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.limits import Limits
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.record import Record
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.schedule import (
     backoff,
     due_at,
     in_advisory_zone,
@@ -22,7 +23,6 @@ from ansible_collections.dcta.fleet.plugins.module_utils.accounts.policy import 
     renewal_point,
     settle,
 )
-from ansible_collections.dcta.fleet.plugins.module_utils.accounts.record import Record
 
 DEFAULTS = {
     "renew_fraction": 2 / 3,
@@ -39,6 +39,10 @@ DEFAULTS = {
     "backoff_factor": 2,
     "backoff_jitter": 0.25,
     "retry_after_cap": 86400,
+    "refresh_gap": 2,
+    "refresh_gap_jitter": 0.5,
+    "exchange_timeout": 60,
+    "login_timeout": 300,
     "rejection_debounce": 30,
     "rejection_fresh": 300,
     "rejection_period": 900,
@@ -192,21 +196,21 @@ def _turned_away(breaker: Breaker, *names: str, now: float = 0.0) -> Breaker:
 
 def test_three_accounts_turned_away_in_ten_minutes_open_the_breaker_for_an_hour() -> None:
     two = _turned_away(Breaker(), "a", "b", "a")
-    assert two.blocked_until(0, LIMITS) is None
-    assert _turned_away(two, "c", now=601).blocked_until(601, LIMITS) is None
-    assert _turned_away(two, "c", now=599).blocked_until(599, LIMITS) == 599 + 3600
+    assert two.blocked_until(0) is None
+    assert _turned_away(two, "c", now=601).blocked_until(601) is None
+    assert _turned_away(two, "c", now=599).blocked_until(599) == 599 + 3600
 
 
 def test_after_the_pause_one_account_tries_and_its_failure_doubles_the_pause_up_to_a_day() -> None:
     breaker, now = _turned_away(Breaker(), "a", "b", "c"), 0.0
     pauses = []
     for _ignored in range(7):
-        until = breaker.blocked_until(now, LIMITS)
+        until = breaker.blocked_until(now)
         assert until is not None
         pauses.append(until - now)
         now = until
         trial = breaker.admit(now, LIMITS)
-        assert trial.blocked_until(now + 299, LIMITS) is not None
+        assert trial.blocked_until(now + 299) is not None
         breaker = trial.result("a", "captcha_required", now, LIMITS)
     assert pauses == [3600, 7200, 14400, 28800, 57600, 86400, 86400]
 

@@ -17,10 +17,13 @@ from pathlib import Path
 import pytest
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.credentials import Credentials, load_credentials
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.errors import ConfigurationError
-from ansible_collections.dcta.fleet.plugins.module_utils.accounts.policy import Limits, NodeState, login_opens
-from ansible_collections.dcta.fleet.plugins.module_utils.accounts.renewal import Outcome, Renewer
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.limits import Limits
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.node_state import NodeState
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.outcome import Outcome
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.renewer import Renewer
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.schedule import login_opens
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.store import Store
-from identity_fake import EMAIL, PASSWORD, START, Clock, FakeProvider, Reply, World, example_provider, me
+from identity_fake import EMAIL, PASSWORD, START, Clock, FakeProvider, Reply, World, example_provider, me, runtime
 from simulated_time import Timeline
 
 LIMITS = Limits()
@@ -85,11 +88,8 @@ class Fleet:
                 credentials={
                     name: Credentials(name=name, email=EMAIL, password=PASSWORD, login_turn=turn) for name in names
                 },
-                session_factory=lambda account: providers[account.name],
+                runtime=runtime(lambda account: providers[account.name], self.clock, seed=number),
                 limits=self.limits,
-                clock=self.clock,
-                sleep=self.clock.sleep,
-                rng=random.Random(number),  # noqa: S311 - a test has to repeat itself
                 login_wait=login_wait,
             )
 

@@ -24,11 +24,12 @@ import importlib
 for name in sys.argv[2:]:
     importlib.import_module("accounts." + name)
 assert not {name.partition(".")[0] for name in sys.modules} & {"ansible", "ansible_collections", "requests", "urllib3"}
-import accounts.renewal, accounts.store, pwd, os
+import accounts.renewer, accounts.runtime, accounts.store, pwd, os
 store = accounts.store.Store(sys.argv[1] + "/tokens", pwd.getpwuid(os.geteuid()).pw_name)
 account = accounts.credentials.Credentials(name="carol", access_token="opaque")
-renewer = accounts.renewal.Renewer(
-    store=store, provider=accounts.provider.Provider(), credentials={"carol": account}, session_factory=None
+renewer = accounts.renewer.Renewer(
+    store=store, provider=accounts.provider.Provider(), credentials={"carol": account},
+    runtime=accounts.runtime.Runtime(session=None),
 )
 print(renewer.renew("carol").action, renewer.renew("carol").state)
 """

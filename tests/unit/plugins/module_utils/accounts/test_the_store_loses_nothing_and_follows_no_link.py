@@ -12,14 +12,17 @@ import os
 import pwd
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.breaker import Breaker
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.errors import StoreError
-from ansible_collections.dcta.fleet.plugins.module_utils.accounts.policy import Breaker, NodeState
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.node_state import NodeState
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.private_folder import acting_as
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.record import LastError, Record
-from ansible_collections.dcta.fleet.plugins.module_utils.accounts.store import Store, acting_as
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.store import Store
 from identity_fake import World, me
 
 FULL = Record(
@@ -43,6 +46,9 @@ FULL = Record(
     identity="i",
     supplied_access="a",
     supplied_refresh="b",
+    salt="00" * 32,
+    settings="s",
+    proxy="socks5h://planted-proxy.example.test:1080",
 )
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -92,18 +98,8 @@ def test_an_older_library_reads_the_file_of_a_newer_one(store: Store, tmp_path: 
         b"\xff\xfe",
         b"[" * 200_000,
         b'{"version": 1, "name": "bob"}',
-        b'{"version": 2, "name": "alice"}',
-        b'{"version": 1, "name": "alice", "state": "splendid"}',
-        b'{"version": 1, "name": "alice", "expires_at": "soon"}',
-        b'{"version": 1, "name": "alice", "expires_at": NaN}',
-        b'{"version": 1, "name": "alice", "expires_at": 1e300}',
-        b'{"version": 1, "name": "alice", "expires_at": 1' + b"0" * 400 + b"}",
-        b'{"version": 1, "name": "alice", "access_token": 5}',
-        b'{"version": 1, "name": "alice", "submissions": 5}',
-        b'{"version": 1, "name": "alice", "submissions": [true]}',
-        b'{"version": 1, "name": "alice", "failures": 1.5}',
-        b'{"version": 1, "name": "alice", "error": "x"}',
-        b'{"version": 1, "name": "alice", "error": {}}',
+        b'{"version": "1", "name": "alice"}',
+        b'{"name": "alice"}',
         b" " * ((1 << 20) + 1),
     ],
 )
@@ -116,6 +112,102 @@ def test_a_file_that_cannot_be_understood_is_no_record_and_is_kept_aside(
     assert store.load("alice", repair=True) is None
     assert not (tmp_path / "alice.json").exists()
     assert (tmp_path / "alice.json.damaged").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("damage", "left"),
+    [
+        ({"state": "splendid"}, {"state": "new"}),
+        ({"state": ["valid"]}, {"state": "new"}),
+        ({"expires_at": "soon"}, {"expires_at": None}),
+        ({"expires_at": float("nan")}, {"expires_at": None}),
+        ({"issued_at": True}, {"issued_at": None}),
+        ({"access_token": 5}, {"access_token": None}),
+        ({"access_token": ""}, {"access_token": None}),
+        ({"refresh_token": "\ud800"}, {"refresh_token": None}),
+        ({"submissions": [True, 7.0, "x"]}, {"submissions": (7.0,)}),
+        ({"failures": 1.5}, {"failures": 0}),
+        ({"code_step": 10**400}, {"code_step": None}),
+        ({"error": "x"}, {"error": None}),
+        ({"error": {}}, {"error": None}),
+    ],
+)
+def test_one_damaged_value_costs_nothing_but_itself(
+    store: Store, tmp_path: Path, damage: dict[str, object], left: dict[str, object]
+) -> None:
+    store.save(FULL)
+    file = tmp_path / "alice.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **damage}))
+    assert store.load("alice") == replace(FULL, **left)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [1.8e12, 1e300, float("inf"), -float("inf"), 10**400, 1e11, float("nan")])
+def test_what_is_saved_can_be_loaded_whatever_a_provider_or_a_clock_says(store: Store, value: float) -> None:
+    absurd = replace(FULL, expires_at=value, issued_at=value, not_before=value, submissions=(6.0, value))
+    saved = store.save(absurd)
+    loaded = store.load("alice")
+    assert loaded == saved
+    assert loaded is not None
+    assert (loaded.access_token, loaded.refresh_token) == (FULL.access_token, FULL.refresh_token)
+    assert loaded.submissions[0] == 6.0
+
+
+def test_the_record_of_a_later_version_is_left_alone_and_named(world: World) -> None:
+    world.renew()
+    file = world.folder / "alice.json"
+    content = json.dumps({**json.loads(file.read_text()), "version": 2})
+    file.write_text(content)
+    outcome = world.renew()
+    assert outcome.error_class == "store_error"
+    assert "later version" in outcome.message
+    assert file.read_text() == content
+    assert world.provider.logins == 1
+
+
+NAMES = ("node", "login", "salt", "alice", "alice-a", "tmp", "json", "lock", "delivery", "damaged", "room")
+
+
+def test_no_name_of_an_account_meets_another_file_of_the_store(store: Store, tmp_path: Path) -> None:
+    store.salt()
+    store.change_node(lambda _state: NodeState(next_login_at=1.0))
+    with store.login_lock(1):
+        own = {item.name for item in tmp_path.iterdir()}
+    used: dict[str, set[str]] = {}
+    for name in NAMES:
+        before = {item.name for item in tmp_path.iterdir()}
+        with store.lock(name, 1), store.delivery(name, 1):
+            store.reserve(name)
+            store.save(Record(name=name))
+        (tmp_path / f".{name}.json.tmp").touch()
+        used[name] = {item.name for item in tmp_path.iterdir()} - before
+    assert all(len(files) == 5 for files in used.values())
+    for name in NAMES:
+        store.remove(name)
+    assert {item.name for item in tmp_path.iterdir()} == own
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_accounts_and_the_node_are_saved_side_by_side(store: Store, name: str) -> None:
+    failures: list[BaseException] = []
+
+    def repeat(work: Callable[[int], object]) -> None:
+        try:
+            for number in range(100):
+                work(number)
+        except StoreError as error:
+            failures.append(error)
+
+    works: list[Callable[[int], object]] = [
+        lambda number: store.save(Record(name=name, failures=number)),
+        lambda number: store.change_node(lambda _state: NodeState(next_login_at=float(number))),
+    ]
+    threads = [threading.Thread(target=repeat, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
+    assert store.load(name) == Record(name=name, failures=99)
 
 
 @pytest.mark.parametrize("step", ["write", "fsync", "rename"])

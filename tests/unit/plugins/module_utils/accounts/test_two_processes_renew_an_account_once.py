@@ -12,7 +12,6 @@ import io
 import json
 import multiprocessing
 import os
-import random
 import sys
 import threading
 import time
@@ -27,9 +26,10 @@ from urllib.parse import parse_qs
 
 import pytest
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.credentials import Credentials
-from ansible_collections.dcta.fleet.plugins.module_utils.accounts.policy import Limits
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.limits import Limits
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.provider import Provider
-from ansible_collections.dcta.fleet.plugins.module_utils.accounts.renewal import Reason, Renewer
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.renewer import Reason, Renewer
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.runtime import Runtime
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.store import Store
 from ansible_collections.dcta.fleet.plugins.module_utils.http_session import HttpSession
 from ansible_collections.dcta.fleet.plugins.modules import account_login
@@ -103,9 +103,8 @@ def race(folder: str, address: str, barrier: Barrier, failures: str) -> None:
             store=store,
             provider=provider,
             credentials={"alice": Credentials(name="alice", refresh_token="refresh-0")},
-            session_factory=lambda _account: HttpSession(timeout=10),
+            runtime=Runtime(session=lambda _account: HttpSession()),
             limits=limits,
-            rng=random.Random(os.getpid()),  # noqa: S311 - no secret is made here
         )
         token: str | None = None
         for _ignored in range(ROUNDS):
