@@ -153,7 +153,7 @@ def restore(
                 present = store.load(name, repair=True)
                 decision = _decision(present, kept[name], verifiable=verifiable, force=force)
                 if decision.action == "restored":
-                    store.save(_adopted(kept[name], present, verifiable=verifiable))
+                    store.save(_adopted(kept[name], present, None if verifiable else backup.salt))
             done.append(decision)
     return done
 
@@ -184,20 +184,30 @@ def _tokens(record: Record) -> tuple[Any, ...]:
     return (record.access_token, record.refresh_token)
 
 
-def _adopted(kept: Record, present: Record | None, *, verifiable: bool) -> Record:
-    """Return the record to store: the backup's tokens, and of the present one what guards the account."""
-    if not verifiable:
-        # Its fingerprints are keyed with a salt that this store does not have.
-        kept = replace(kept, entry=None, identity=None, rejected_login=None)
+def _adopted(kept: Record, present: Record | None, salt: bytes | None) -> Record:
+    """Return the record to store: the backup's tokens, and of the present one what guards the account.
+
+    Args:
+        kept: of the backup.
+        present: of the store, if it has one.
+        salt: with what the backup's fingerprints were made, where the store has another one.
+    """
+    if kept.salt is None and salt is not None:
+        # It says with which salt its fingerprints were made, so the next renewal can tell what they mean.
+        kept = replace(kept, salt=salt.hex())
     if present is None:
         return kept
     rejected = present.rejected_token == kept.token_fingerprint
     steps = [step for step in (kept.code_step, present.code_step) if step is not None]
+    grant = kept.grant
+    if grant is not None and present.refresh_token not in {None, grant.token}:
+        # The node has renewed since, so the backup's refresh token was spent for all that anybody knows.
+        kept = kept.with_grant(grant.sending(kept.issued_at or 0.0))
     return replace(
         kept,
         # A restore must not open the budget of password submissions anew.
         submissions=tuple(sorted({*kept.submissions, *present.submissions})),
         code_step=max(steps, default=None),
-        rejected_login=present.rejected_login or kept.rejected_login,
+        rejected_login=(present.rejected_login if present.salt == kept.salt else None) or kept.rejected_login,
         rejected_token=kept.token_fingerprint if rejected else kept.rejected_token,
     )

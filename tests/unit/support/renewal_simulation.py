@@ -405,7 +405,7 @@ class Simulation:
         real = os.rename
 
         def rename(draft: str, path: str, **folders: Any) -> None:
-            if path == f"{ACCOUNT}.json":
+            if path == f"{ACCOUNT}.json" and not self._held:
                 number = float(next(self._numbers))
                 self._store.change_node(lambda state: replace(state, queue=(("other", number),)))
             real(draft, path, **folders)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.dcta.fleet.plugins.module_utils.accounts.renewer import Renewer
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.runtime import Runtime
 from ansible_collections.dcta.fleet.plugins.modules import account_login
 from identity_fake import EMAIL, HOST, PASSWORD, Clock, FakeProvider, jwt, me
 
@@ -115,8 +115,8 @@ def test_a_login_waits_for_its_turn_as_long_as_it_may(
     del provider
     slept: list[float] = []
     now = time.time()
-    simulated = partial(Renewer, clock=lambda: now + sum(slept), sleep=slept.append)
-    monkeypatch.setattr(account_login, "Renewer", simulated)
+    simulated = partial(Runtime, clock=lambda: now + sum(slept), timer=lambda: sum(slept), sleep=slept.append)
+    monkeypatch.setattr(account_login, "Runtime", simulated)
     run(limits={})
     result = run(accounts=["bob"], limits={})
     assert result["accounts"][0]["error_class"] == "bad_credentials"

@@ -221,7 +221,16 @@ def test_a_store_that_was_made_anew_is_not_trusted_to_know_the_account(run: Run,
     }
     with Store(str(folder), me()) as store:
         assert store.existing_salt() == salt
-    assert stored(folder, "bob").rejected_login is None
+    bob = stored(folder, "bob")
+    assert (bob.rejected_login, bob.salt) == ("f" * 32, json.loads(backup)["salt"])
+
+
+def test_a_refresh_token_of_a_backup_that_may_be_spent_is_not_sent_again(run: Run, folder: Path, backup: str) -> None:
+    replaced(folder, Record(name="alice", state="valid", access_token="planted-n", refresh_token="planted-newer"))
+    run(token_restore, content=backup, accounts=["alice"], force=True)
+    grant = stored(folder, "alice").grant
+    assert grant is not None
+    assert (grant.token, grant.fate) == (ALICE.refresh_token, "maybe_spent")
 
 
 def test_a_damaged_record_is_named_and_can_be_brought_back(run: Run, folder: Path, backup: str) -> None:
