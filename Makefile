@@ -29,7 +29,7 @@ help: ## Show the targets
 # ---- the demo ----
 
 .PHONY: demo
-demo: world ## From nothing to a real answer through TLS (API_REPO=... API_COMMIT=... for another program)
+demo: world ## From nothing to a real answer through TLS (API_PROFILE=... for another variant, API_REPO=... API_COMMIT=... for a real one)
 	@demo/run.sh
 
 .PHONY: demo-down

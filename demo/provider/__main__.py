@@ -24,6 +24,7 @@ from .grants import Grants
 from .holds import Holds
 from .identity import IdentityProvider
 from .records import Records
+from .service import ChatService
 from .switches import Switches
 
 BACKLOG = 1024
@@ -50,6 +51,14 @@ def _address(listener: socket.socket, scheme: str = "http") -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
+def _by_host(name: str, named: web.Application, other: web.Application) -> web.Application:
+    """Return an application that serves one host name with one application and all others with another."""
+    application = web.Application()
+    application.add_domain(name, named)
+    application.add_domain("*", other)
+    return application
+
+
 async def serve(config: Config) -> None:
     """Serve until SIGTERM or SIGINT; the ready line on stdout is a JSON object with the three addresses.
 
@@ -66,10 +75,15 @@ async def serve(config: Config) -> None:
     grants = Grants(config, records, time.time)
     grants.issuer = base + config.identity.prefix
     provider = IdentityProvider(config.identity, base, grants, switches=switches, holds=holds, records=records)
+    back_end = ChatBackEnd(grants, switches, records)
+    front = provider.application(config.git_root)
+    if config.chat.name:
+        service = ChatService(back_end, switches, records).application()
+        front = _by_host(config.chat.name, service, front)
     runners: list[web.AppRunner] = []
     for application, listener, tls in (
-        (provider.application(config.git_root), identity, context),
-        (ChatBackEnd(grants, switches, records).application(), chat, None),
+        (front, identity, context),
+        (back_end.application(), chat, None),
         (Control(grants, switches, holds, records).application(), control, None),
     ):
         runner = web.AppRunner(application, access_log=None)

@@ -1,11 +1,12 @@
 # Copyright (c) 2026, the dcta.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The chat back end, in the form that ChatGPT-to-API reads: each event holds the text so far."""
+"""The conversations of the chat service, in the form that ChatGPT-to-API reads: each event holds the text so far."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import re
 import secrets
@@ -62,8 +63,17 @@ def _prompt(body: typing.Any) -> str:
     return text
 
 
+@dataclasses.dataclass(frozen=True)
+class Caller:
+    """Whose request it is: an account, ``anonymous`` without a token, or the last owner of a token that is not good."""
+
+    email: str
+    token: str = dataclasses.field(repr=False)
+    known: bool
+
+
 class ChatBackEnd:
-    """The web application of the chat back end.
+    """The web application of the chat back end, at the address that ``API_REVERSE_PROXY`` names.
 
     Args:
         grants: shared state: a token is good only while the identity provider says so.
@@ -80,25 +90,41 @@ class ChatBackEnd:
     def application(self) -> web.Application:
         """Build the application."""
         application = web.Application(client_max_size=MAX_BODY)
-        application.router.add_post(PATH, self._conversation)
+        application.router.add_post(PATH, self.conversation)
         return application
 
-    async def _conversation(self, request: web.Request) -> web.StreamResponse:
+    def caller(self, request: web.Request) -> Caller:
+        """Tell whose request it is."""
+        header = request.headers.get("Authorization", "")
+        token = header[7:] if header.startswith("Bearer ") else ""
+        if email := self._grants.account_of(token):
+            return Caller(email, token, known=True)
+        if token:
+            return Caller(self._grants.last_owner(token), token, known=False)
+        return Caller("anonymous", "", known=self._switches.flag("anonymous_chat"))
+
+    async def conversation(
+        self, request: web.Request, demand: typing.Callable[[Caller], web.Response | None] | None = None
+    ) -> web.StreamResponse:
+        """Answer one prompt.
+
+        Args:
+            request: the request.
+            demand: what else must be right with the request of a known caller; returns the refusal.
+        """
         if self._switches.flag("chat_down"):
             return faults.drop(request)
         raw = await request.read()
-        header = request.headers.get("Authorization", "")
-        token = header[7:] if header.startswith("Bearer ") else ""
-        email = self._grants.account_of(token)
+        caller = self.caller(request)
+        email, token = caller.email, caller.token
         refusal: web.Response | None = None
-        if email:
+        if not caller.known:
+            refusal = unauthorized()
+        elif token:
             await asyncio.sleep(self._switches.seconds("chat_delay", email))
             refusal = self._fault(request, email)
-        elif not token and self._switches.flag("anonymous_chat"):
-            email = "anonymous"
-        else:
-            email = self._grants.last_owner(token) if token else "anonymous"
-            refusal = _unauthorized()
+        if refusal is None and demand is not None:
+            refusal = demand(caller)
         if refusal is None:
             try:
                 pieces, pause, conversation = self._plan(json.loads(raw))
@@ -115,9 +141,7 @@ class ChatBackEnd:
         if fault is None:
             return None
         limit: dict[str, object] = {"detail": "Too many requests in 1 hour. Try again later."}
-        return faults.answer(
-            request, fault, lambda code, status: web.json_response({"detail": code}, status=status), "/", limit
-        )
+        return faults.answer(request, fault, faults.Refusals(error=refused, limit_body=limit))
 
     def _plan(self, body: typing.Any) -> tuple[list[str], float | None, str]:
         """Return the pieces to send, the pause between them and the conversation's id."""
@@ -143,7 +167,8 @@ class ChatBackEnd:
         )
         await answer.prepare(request)
         event = _Event(conversation)
-        waiting = event.line("", role="system")
+        # The service begins with an empty piece of the message, and one variant of the program reads no other message.
+        waiting = event.preamble() + event.line("")
         text = ""
         for number, piece in enumerate(pieces):
             if pause and number:
@@ -161,18 +186,25 @@ class ChatBackEnd:
 
 
 class _Event:
-    """The lines of one answer; only text, role and end differ between them."""
+    """The lines of one answer; only text and end differ between those of one message."""
 
     def __init__(self, conversation: str) -> None:
         self._id = secrets.token_hex(16)
         self._created = time.time()
         self._conversation = conversation
 
-    def line(self, text: str, *, role: str = "assistant", finish: str = "") -> bytes:
+    def preamble(self) -> bytes:
+        """Return the event of a message before the answer, which no program shows."""
+        return self._line(secrets.token_hex(16), "system", "", "")
+
+    def line(self, text: str, *, finish: str = "") -> bytes:
         """Return one event with the text so far."""
+        return self._line(self._id, "assistant", text, finish)
+
+    def _line(self, identity: str, role: str, text: str, finish: str) -> bytes:
         details = {"type": finish, "stop": "<|im_end|>" if finish == "stop" else ""} if finish else None
         message = {
-            "id": self._id,
+            "id": identity,
             "author": {"role": role, "name": None, "metadata": {}},
             "create_time": self._created,
             "content": {"content_type": "text", "parts": [text]},
@@ -189,7 +221,13 @@ class _Event:
         return b"data: " + json.dumps(body, ensure_ascii=False).encode() + b"\n\n"
 
 
-def _unauthorized() -> web.Response:
+def refused(detail: str, status: int) -> web.Response:
+    """Return a refusal in the service's form."""
+    return web.json_response({"detail": detail}, status=status)
+
+
+def unauthorized() -> web.Response:
+    """Return the refusal of a token that is not good, or of none."""
     detail = {
         "message": "Your authentication token has expired. Please try signing in again.",
         "type": "invalid_request_error",

@@ -25,6 +25,13 @@ class Listener:
 
 
 @dataclasses.dataclass(frozen=True)
+class Chat(Listener):
+    """The chat service; with a ``name`` the identity provider's address serves it too, for that host."""
+
+    name: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class Paths:
     """Where the identity provider keeps its endpoints and pages, each below the prefix."""
 
@@ -100,7 +107,7 @@ class Config:
     """Everything that the stand-ins need to start."""
 
     identity: Identity
-    chat: Listener
+    chat: Chat
     control: Listener
     client: Client
     lifetimes: Lifetimes = dataclasses.field(default_factory=Lifetimes)

@@ -1,11 +1,10 @@
 # Copyright (c) 2026, the dcta.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The identity provider: authorization code with PKCE, login pages, refresh with rotation, revocation, discovery."""
+"""The identity provider's front: discovery, the authorization endpoint and the pages of a login."""
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import hmac
 import re
@@ -17,12 +16,12 @@ from aiohttp import web
 
 from . import faults, pages
 from .config import Identity
-from .grants import Grants, OAuthError
+from .grants import Grants
 from .holds import Holds
 from .records import Records
 from .switches import Switches
+from .token_endpoint import TokenEndpoint, read_form
 
-FORM = "application/x-www-form-urlencoded"
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 GIT = "/git/"
 
@@ -74,8 +73,9 @@ class IdentityProvider:
         self._issuer = base + config.prefix
         self._grants = grants
         self._switches = switches
-        self._holds = holds
         self._records = records
+        self._faults = faults.Faults(switches, records)
+        self._tokens = TokenEndpoint(grants, switches, holds, records)
         self._secure = base.startswith("https:")
         self._transactions: dict[str, _Transaction] = {}
 
@@ -91,8 +91,8 @@ class IdentityProvider:
         add.add_get(f"/.well-known/oauth-authorization-server{self._prefix}", self._discovery)
         add.add_get(self._prefix + paths.authorize, self._authorize)
         add.add_get(self._prefix + paths.resume, self._resume)
-        add.add_post(self._prefix + paths.token, self._token)
-        add.add_post(self._prefix + paths.revoke, self._revoke)
+        add.add_post(self._prefix + paths.token, self._tokens.token)
+        add.add_post(self._prefix + paths.revoke, self._tokens.revoke)
         for path, handler in {
             paths.login: self._login_page,
             paths.identifier: self._identifier_page,
@@ -110,9 +110,7 @@ class IdentityProvider:
         return application
 
     @web.middleware
-    async def _guard(
-        self, request: web.Request, handler: typing.Callable[[web.Request], typing.Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
+    async def _guard(self, request: web.Request, handler: faults.Handler) -> web.StreamResponse:
         if self._switches.flag("identity_down") and not request.path.startswith(GIT):
             return faults.drop(request)
         try:
@@ -120,30 +118,11 @@ class IdentityProvider:
         except _Refused as refused:
             return faults.html_page(pages.message("Something is wrong", refused.text), 400)
 
-    async def _meet(
-        self,
-        request: web.Request,
-        endpoint: str,
-        email: str,
-        work: typing.Callable[[], web.Response],
-        *,
-        oauth: bool = False,
-    ) -> web.Response:
-        """Do an endpoint's work unless a delay or fault comes first."""
-        await asyncio.sleep(self._switches.seconds(f"{endpoint}_delay", email))
-        fault = self._switches.take_fault(endpoint, email)
-        if fault is None:
-            return work()
-        self._records.event("fault", email, endpoint=endpoint, kind=fault.kind)
-        if fault.kind == "lost":
-            work()
-            return faults.drop(request)
-        limit: dict[str, object] | None = None
-        if oauth:
-            limit = {"error": "too_many_requests", "error_description": "Too many requests"}
+    async def _meet(self, request: web.Request, endpoint: str, email: str, work: faults.Work) -> web.StreamResponse:
+        """Do the work of a page unless a delay or fault comes first."""
         state = urllib.parse.quote(request.query.get("state", ""))
         notice = f"{self._prefix}{self._paths.notice}?state={state}"
-        return faults.answer(request, fault, _oauth_error if oauth else None, notice, limit)
+        return await self._faults.meet(request, endpoint, email, work, faults.Refusals(unknown_page=notice))
 
     def _redirect(self, path: str, transaction: _Transaction) -> web.Response:
         location = f"{self._prefix}{path}?state={transaction.id}"
@@ -181,7 +160,7 @@ class IdentityProvider:
             }
         )
 
-    async def _authorize(self, request: web.Request) -> web.Response:
+    async def _authorize(self, request: web.Request) -> web.StreamResponse:
         query = request.query
         client = self._grants.client
         if any(len(query.getall(name)) > 1 for name in query):
@@ -249,7 +228,7 @@ class IdentityProvider:
         return answer
 
     async def _form(self, request: web.Request, transaction: _Transaction) -> dict[str, str]:
-        form = await _read_form(request)
+        form = await read_form(request)
         if form is None:
             raise _Refused("The form could not be read.")
         if not hmac.compare_digest(request.cookies.get("_csrf", ""), transaction.csrf):
@@ -263,7 +242,7 @@ class IdentityProvider:
     def _captcha(self, email: str, page: str) -> bool:
         return self._switches.text("captcha", email) == page
 
-    async def _identifier_page(self, request: web.Request) -> web.Response:
+    async def _identifier_page(self, request: web.Request) -> web.StreamResponse:
         transaction = self._transaction(request)
         if request.method != "POST":
             captcha = self._captcha(transaction.email, "identifier")
@@ -286,16 +265,18 @@ class IdentityProvider:
 
         return await self._meet(request, "identifier", email, work)
 
-    async def _password_page(self, request: web.Request) -> web.Response:
+    async def _password_page(self, request: web.Request) -> web.StreamResponse:
         transaction = self._transaction(request)
         if not transaction.email:
             return self._redirect(self._paths.identifier, transaction)
         return await self._ask_password(request, transaction, one_page=False)
 
-    async def _login_page(self, request: web.Request) -> web.Response:
+    async def _login_page(self, request: web.Request) -> web.StreamResponse:
         return await self._ask_password(request, self._transaction(request), one_page=True)
 
-    async def _ask_password(self, request: web.Request, transaction: _Transaction, *, one_page: bool) -> web.Response:
+    async def _ask_password(
+        self, request: web.Request, transaction: _Transaction, *, one_page: bool
+    ) -> web.StreamResponse:
         page = pages.login if one_page else pages.password
         if request.method != "POST":
             captcha = self._captcha(transaction.email, "password")
@@ -340,7 +321,7 @@ class IdentityProvider:
             raise _Refused("The password comes first.")
         return transaction
 
-    async def _otp_page(self, request: web.Request) -> web.Response:
+    async def _otp_page(self, request: web.Request) -> web.StreamResponse:
         transaction = self._authenticated(request)
         if request.method != "POST":
             return self._show(transaction, pages.one_time_code(transaction.id))
@@ -366,7 +347,7 @@ class IdentityProvider:
             transaction, pages.other_factor(transaction.id, name), 400 if request.method == "POST" else 200
         )
 
-    async def _consent_page(self, request: web.Request) -> web.Response:
+    async def _consent_page(self, request: web.Request) -> web.StreamResponse:
         transaction = self._authenticated(request)
         if request.method != "POST":
             return self._show(transaction, pages.consent(transaction.id))
@@ -384,7 +365,7 @@ class IdentityProvider:
         state = request.query.get("state", "")
         return faults.html_page(pages.notice(state), 400 if request.method == "POST" else 200)
 
-    async def _resume(self, request: web.Request) -> web.Response:
+    async def _resume(self, request: web.Request) -> web.StreamResponse:
         transaction = self._authenticated(request)
 
         def work() -> web.Response:
@@ -404,68 +385,3 @@ class IdentityProvider:
     def _finish(self, transaction: _Transaction, **parameters: str) -> web.Response:
         del self._transactions[transaction.id]
         return self._callback(transaction.redirect_uri, transaction.client_state, transaction.email, **parameters)
-
-    async def _token(self, request: web.Request) -> web.Response:
-        form = await _read_form(request)
-        if form is None:
-            return _oauth_error("invalid_request", 400, "A form body with each parameter once is expected")
-        if form.get("client_id") != self._grants.client.id:
-            return _oauth_error("invalid_client", 401, "Unknown client")
-        grant = form.get("grant_type", "")
-        if grant == "authorization_code":
-            endpoint, needed = "code", ["code", "redirect_uri", "code_verifier"]
-            email = self._grants.peek_code(form.get("code", ""))
-        elif grant == "refresh_token":
-            endpoint, needed = "refresh", ["refresh_token"]
-            email = self._grants.peek_refresh(form.get("refresh_token", ""))
-        else:
-            return _oauth_error("unsupported_grant_type" if grant else "invalid_request", 400, "Unknown grant type")
-        if missing := [name for name in needed if not form.get(name)]:
-            return _oauth_error("invalid_request", 400, f"Parameter {missing[0]} is missing")
-        self._records.event(f"{endpoint}_requested", email)
-        if not await self._holds.wait(grant, email, lambda: request.transport is not None):
-            self._records.event(f"{endpoint}_abandoned", email)
-            return faults.drop(request)
-
-        def work() -> web.Response:
-            try:
-                if grant == "authorization_code":
-                    issued = self._grants.exchange(form["code"], form["code_verifier"], form["redirect_uri"])
-                else:
-                    rotate = self._switches.flag("rotate", email)
-                    issued = self._grants.refresh(form["refresh_token"], rotate=rotate)
-            except OAuthError as refusal:
-                status = self._switches.number("invalid_grant_status", email)
-                return _oauth_error(refusal.code, status, refusal.description)
-            return web.json_response(issued.answer(), headers={"Cache-Control": "no-store", "Pragma": "no-cache"})
-
-        return await self._meet(request, endpoint, email, work, oauth=True)
-
-    async def _revoke(self, request: web.Request) -> web.Response:
-        form = await _read_form(request)
-        if form is None or not form.get("token"):
-            return _oauth_error("invalid_request", 400, "A form body with a token is expected")
-        if form.get("client_id") != self._grants.client.id:
-            return _oauth_error("invalid_client", 401, "Unknown client")
-        token = form["token"]
-        email = self._grants.peek_refresh(token) or self._grants.account_of(token)
-
-        def work() -> web.Response:
-            self._grants.revoke_token(token)
-            return web.Response()
-
-        return await self._meet(request, "revoke", email, work, oauth=True)
-
-
-async def _read_form(request: web.Request) -> dict[str, str] | None:
-    """Return the fields of a form body; None when it is no form or names a field twice (RFC 6749 section 3.2)."""
-    if request.content_type != FORM:
-        return None
-    fields = urllib.parse.parse_qsl(await request.text(), keep_blank_values=True)
-    return dict(fields) if len({name for name, _ in fields}) == len(fields) else None
-
-
-def _oauth_error(code: str, status: int, description: str = "The request was refused.") -> web.Response:
-    return web.json_response(
-        {"error": code, "error_description": description}, status=status, headers={"Cache-Control": "no-store"}
-    )

@@ -8,19 +8,36 @@ from __future__ import annotations
 import dataclasses
 import typing
 
-ENDPOINTS = ("authorize", "identifier", "password", "otp", "consent", "resume", "code", "refresh", "revoke", "chat")
-FAULTS = (
+ENDPOINTS = (
+    "authorize",
+    "identifier",
+    "password",
+    "otp",
+    "consent",
+    "resume",
+    "code",
+    "refresh",
+    "revoke",
+    "requirements",
+    "chat",
+)
+INSTEAD = (
     "rate_limit",
     "bot_wall",
     "server_error",
+    "bad_gateway",
     "unavailable",
     "invalid_grant",
     "invalid_client",
     "unknown_page",
-    "lost",
     "close",
 )
-GLOBAL_ONLY = ("identity_down", "chat_down", "anonymous_chat")
+"""Faults that come in place of an endpoint's work."""
+AFTERWARDS = ("lost", "lost_bad_gateway", "empty", "cut", "drip", "no_access_token")
+"""Faults of the answer when the work is done."""
+FAULTS = INSTEAD + AFTERWARDS
+GLOBAL_ONLY = ("identity_down", "chat_down", "anonymous_chat", "html_errors")
+WHOLE_NUMBERS = ("retry_after", "times", "status")
 
 _DEFAULTS: dict[str, object] = {
     "one_page": False,
@@ -41,6 +58,8 @@ _DEFAULTS: dict[str, object] = {
     "wrong_state": False,
     "wrong_issuer": False,
     "invalid_grant_status": 403,
+    "html_errors": False,
+    "expires_in": None,
     "piece_delay": 0.0,
     "max_tokens": 0,
     "identity_down": False,
@@ -63,11 +82,15 @@ class Fault:
         kind: one of ``FAULTS``.
         retry_after: seconds, for ``rate_limit`` and ``unavailable``.
         times: how many requests get it; 0 means until it is taken away.
+        status: of ``bad_gateway`` and ``lost_bad_gateway``.
+        pause: seconds between the bytes of a ``drip``.
     """
 
     kind: str
     retry_after: int = 30
     times: int = 0
+    status: int = 502
+    pause: float = 1.0
 
 
 def _parse(name: str, value: object) -> object:
@@ -76,6 +99,8 @@ def _parse(name: str, value: object) -> object:
     if name.endswith("_answer"):
         return _parse_fault(name, value)
     default = _DEFAULTS[name]
+    if default is None:
+        return value
     wanted: tuple[type, ...] = (int, float) if isinstance(default, float) else (type(default),)
     if not isinstance(value, wanted) or (isinstance(value, bool) and not isinstance(default, bool)):
         raise SwitchError(f"Switch {name!r} must be of the same kind as {default!r}.")
@@ -84,18 +109,16 @@ def _parse(name: str, value: object) -> object:
 
 def _parse_fault(name: str, value: object) -> Fault:
     fields = {"kind": value} if isinstance(value, str) else value
-    if (
-        not isinstance(fields, dict)
-        or set(fields) - {"kind", "retry_after", "times"}
-        or fields.get("kind") not in FAULTS
-    ):
+    known = [field.name for field in dataclasses.fields(Fault)]
+    if not isinstance(fields, dict) or set(fields) - set(known) or fields.get("kind") not in FAULTS:
         raise SwitchError(
-            f"Switch {name!r} must be one of {', '.join(FAULTS)}, or an object with kind, retry_after, times."
+            f"Switch {name!r} must be one of {', '.join(FAULTS)}, or an object with {', '.join(known)}, kind at least."
         )
-    numbers = {key: fields[key] for key in ("retry_after", "times") if key in fields}
-    if not all(type(number) is int and number >= 0 for number in numbers.values()):
-        raise SwitchError(f"Switch {name!r} takes retry_after and times as whole numbers.")
-    return Fault(fields["kind"], **numbers)
+    if not all(type(fields[key]) is int and fields[key] >= 0 for key in WHOLE_NUMBERS if key in fields):
+        raise SwitchError(f"Switch {name!r} takes {', '.join(WHOLE_NUMBERS)} as whole numbers.")
+    if type(fields.get("pause", 1.0)) not in (int, float) or fields.get("pause", 1.0) < 0:
+        raise SwitchError(f"Switch {name!r} takes pause as a number of seconds.")
+    return Fault(**fields)
 
 
 class Switches:
@@ -144,6 +167,10 @@ class Switches:
     def number(self, name: str, email: str = "") -> int:
         """Return a switch that holds a whole number."""
         return typing.cast(int, self._get(name, email))
+
+    def value(self, name: str, email: str = "") -> object:
+        """Return a switch that holds anything; None when it is not set."""
+        return self._get(name, email)
 
     def seconds(self, name: str, email: str = "") -> float:
         """Return a switch that holds a duration in seconds."""

@@ -125,7 +125,7 @@ func (s *accountMap) renewIn(wait time.Duration, login login) {
 
 // renew logs one account in. After a failure the account is gone from memory, and nobody tries again.
 func (s *accountMap) renew(login login) {
-	token, err := logIn(s.proxies, login.name, login.password)
+	token, err := logIn(s.proxies, loginPage, login.name, login.password)
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	if err != nil {
@@ -143,7 +143,7 @@ func (s *accountMap) renew(login login) {
 func (s *accountMap) renewAll() {
 	tokens, valid := map[string]secret{}, []string{}
 	for _, login := range s.logins {
-		if token, err := logIn(s.proxies, login.name, login.password); err == nil {
+		if token, err := logIn(s.proxies, loginPage, login.name, login.password); err == nil {
 			tokens[login.name] = secret{Token: token}
 			valid = appendOnce(valid, login.name)
 		}

@@ -5,22 +5,20 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"strings"
 )
 
 const (
-	defaultConversationURL = "https://chat.openai.com/backend-api/conversation"
-	defaultBackEndModel    = "text-davinci-002-render-sha"
-	maxParts               = 3
+	oldConversationURL  = "https://chat.openai.com/backend-api/conversation"
+	defaultBackEndModel = "text-davinci-002-render-sha"
+	maxParts            = 3
 )
 
 // conversationURL is read before main loads .env, so .env cannot set it.
@@ -49,30 +47,6 @@ type conversation struct {
 	ConversationID  string    `json:"conversation_id,omitempty"`
 	Model           string    `json:"model"`
 	HistoryDisabled bool      `json:"history_and_training_disabled"`
-}
-
-// event is one line of the back end's answer, as far as the program looks at it.
-type event struct {
-	Message struct {
-		ID       string  `json:"id"`
-		Author   author  `json:"author"`
-		Content  content `json:"content"`
-		EndTurn  any     `json:"end_turn"`
-		Metadata struct {
-			MessageType   string `json:"message_type"`
-			FinishDetails *struct {
-				Type string `json:"type"`
-			} `json:"finish_details"`
-		} `json:"metadata"`
-	} `json:"message"`
-	ConversationID string `json:"conversation_id"`
-	Error          any    `json:"error"`
-}
-
-func (e *event) isText() bool {
-	kind := e.Message.Metadata.MessageType
-	return e.Message.Author.Role == "assistant" && len(e.Message.Content.Parts) > 0 &&
-		(kind == "next" || kind == "continue") && e.Message.EndTurn == nil
 }
 
 // newUUID returns a random UUID (RFC 9562 section 5.4).
@@ -104,21 +78,38 @@ func translate(request completionRequest, historyOn bool) conversation {
 	return result
 }
 
+// addressOf returns where a variant posts the conversation of a token.
+func addressOf(profile profile, token secret) string {
+	switch {
+	case conversationURL != "":
+		return conversationURL
+	case profile.asksService:
+		return serviceURL + access(token) + "/conversation"
+	}
+	return oldConversationURL
+}
+
 // send posts a conversation; without a token it goes out without Authorization.
-func send(ctx context.Context, client *http.Client, body conversation, token secret) (*http.Response, error) {
+func send(
+	ctx context.Context, client *http.Client, address string, body conversation, token secret, permit string,
+) (*http.Response, error) {
 	encoded, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
-	}
-	address := conversationURL
-	if address == "" {
-		address = defaultConversationURL
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(encoded))
 	if err != nil {
 		return nil, err
 	}
 	request.Header.Set("Content-Type", "application/json")
+	if permit != "" {
+		request.Header.Set(permitHeader, permit)
+	}
+	authorize(request, token)
+	return client.Do(request)
+}
+
+func authorize(request *http.Request, token secret) {
 	request.Header.Set("Accept", "*/*")
 	if token.PUID != "" {
 		request.Header.Set("Cookie", "_puid="+token.PUID+";")
@@ -126,7 +117,6 @@ func send(ctx context.Context, client *http.Client, body conversation, token sec
 	if token.Token != "" {
 		request.Header.Set("Authorization", "Bearer "+token.Token)
 	}
-	return client.Do(request)
 }
 
 // refuseAs passes a refusal of the back end on and tells whether there was one.
@@ -145,51 +135,4 @@ func refuseAs(w http.ResponseWriter, response *http.Response) bool {
 		"message": refusal["detail"], "type": response.Status, "param": nil, "code": "error",
 	}})
 	return true
-}
-
-// relay reads one answer of the back end, hands its pieces to a streaming client, and returns the text and, when the
-// back end stopped for length, the last event.
-func relay(w http.ResponseWriter, source io.Reader, stream bool) (text string, cut *event) {
-	flush := func() {
-		if flusher, ok := w.(http.Flusher); ok {
-			flusher.Flush()
-		}
-	}
-	lines := bufio.NewReader(source)
-	finish, first := "", true
-	for {
-		line, err := lines.ReadBytes('\n')
-		if err != nil {
-			return text, cut
-		}
-		data := bytes.TrimPrefix(bytes.TrimSpace(line), []byte("data: "))
-		if bytes.HasPrefix(data, []byte("[DONE]")) {
-			if stream {
-				w.Write(chunk(delta{}, finish))
-			}
-			continue
-		}
-		var current event
-		if json.Unmarshal(data, &current) != nil || !current.isText() {
-			continue
-		}
-		piece := delta{Content: strings.TrimPrefix(current.Message.Content.Parts[0], text)}
-		text = current.Message.Content.Parts[0]
-		if first {
-			piece.Role, first = current.Message.Author.Role, false
-		}
-		if stream {
-			if _, err := w.Write(chunk(piece, "")); err != nil {
-				return text, nil
-			}
-		}
-		// A plain answer is flushed as well: its status is out as soon as the first piece is in.
-		flush()
-		if details := current.Message.Metadata.FinishDetails; details != nil {
-			finish = details.Type
-			if finish == "max_tokens" {
-				cut = &current
-			}
-		}
-	}
 }

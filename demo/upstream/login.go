@@ -13,11 +13,22 @@ import (
 	"os"
 )
 
-// logIn is the program's own login in a form of this stand-in: it posts a name and a password to STANDIN_LOGIN_URL. The
-// answer 200 brings a token, and 202 asks for a code, which is asked on standard input, and posted, until it is right.
-func logIn(proxies *proxyRing, name, password string) (string, error) {
+// loginAddress finds where a login of the program's own posts its password.
+type loginAddress func(client *http.Client) (string, error)
+
+// fixedLoginAddress is that of the variants of 2023 in a form of this stand-in.
+func fixedLoginAddress(*http.Client) (string, error) {
+	if address := os.Getenv("STANDIN_LOGIN_URL"); address != "" {
+		return address, nil
+	}
+	return "", errors.New("this stand-in has nobody to log in to")
+}
+
+// logIn is the program's own login in a form of this stand-in: it posts a name and a password to one address. The answer
+// 200 brings a token, and 202 asks for a code, which is asked on standard input, and posted, until it is right.
+func logIn(proxies *proxyRing, find loginAddress, name, password string) (string, error) {
 	fmt.Fprintln(os.Stderr, "Updating access token for "+name)
-	token, err := postLogin(proxies, name, password)
+	token, err := postLogin(proxies.client(), find, name, password)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "Location: begin\nStatus code: 0\nDetails: %s\n", err)
 		return "", err
@@ -26,12 +37,11 @@ func logIn(proxies *proxyRing, name, password string) (string, error) {
 	return token, nil
 }
 
-func postLogin(proxies *proxyRing, name, password string) (string, error) {
-	address := os.Getenv("STANDIN_LOGIN_URL")
-	if address == "" {
-		return "", errors.New("this stand-in has nobody to log in to")
+func postLogin(client *http.Client, find loginAddress, name, password string) (string, error) {
+	address, err := find(client)
+	if err != nil {
+		return "", err
 	}
-	client := proxies.client()
 	response, err := client.PostForm(address, url.Values{"username": {name}, "password": {password}})
 	for err == nil && response.StatusCode == http.StatusAccepted {
 		response.Body.Close()

@@ -43,6 +43,7 @@ func newProgram(profile profile, clock clock) *program {
 		profile:       profile,
 		proxies:       proxies,
 		tokens:        profile.openTokens(clock, proxies),
+		service:       &service{},
 		keys:          &keyRing{},
 		access:        log.New(os.Stdout, "", 0),
 		adminPassword: valueOr(os.Getenv("ADMIN_PASSWORD"), defaultAdminPassword),

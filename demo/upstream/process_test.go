@@ -19,14 +19,18 @@ import (
 	"time"
 )
 
-const patience = 10 * time.Second
+const (
+	patience = 10 * time.Second
+	nowhere  = "http://127.0.0.1:1"
+)
 
-// TestMain lets the test binary be the program itself, in a process of its own.
+// TestMain lets the test binary be the program itself, in a process of its own, and lets no test ask the real service.
 func TestMain(m *testing.M) {
 	if os.Getenv("STANDIN_BE_THE_PROGRAM") != "" {
 		main()
 		os.Exit(0)
 	}
+	serviceURL = nowhere
 	os.Exit(m.Run())
 }
 
@@ -41,7 +45,9 @@ func startProcess(t *testing.T, address string, environment ...string) *process 
 	t.Helper()
 	host, port, _ := net.SplitHostPort(address)
 	p := &process{Cmd: exec.Command(os.Args[0]), address: address}
-	p.Env = append([]string{"STANDIN_BE_THE_PROGRAM=1", "SERVER_HOST=" + host, "SERVER_PORT=" + port}, environment...)
+	p.Env = append([]string{
+		"STANDIN_BE_THE_PROGRAM=1", "SERVER_HOST=" + host, "SERVER_PORT=" + port, "STANDIN_SERVICE_URL=" + serviceURL,
+	}, environment...)
 	p.Stdout, p.Stderr = &p.stdout, &p.stderr
 	if err := p.Start(); err != nil {
 		t.Fatal(err)

@@ -12,9 +12,11 @@ type profile struct {
 	usesClientToken bool // a client's access token is used in place of the operator's
 	verifiesTLS     bool
 	hasAudio        bool
+	asksService     bool // chatgpt.com is asked before each chat, and where a login begins
 	adminRoutes     []string
 	models          []string // the fixed list of models; nil: the official API is asked for it
 	openTokens      func(clock clock, proxies *proxyRing) tokenStore
+	startReading    func() reading
 	proxyAddress    func(line string) string // the URL of a line of the proxy file; empty: a direct connection
 }
 
@@ -26,6 +28,7 @@ var profiles = map[string]profile{
 		usesClientToken: true,
 		adminRoutes:     []string{"tokens", "password", "puid", "openai"},
 		openTokens:      func(clock clock, proxies *proxyRing) tokenStore { return openStringList(clock, proxies) },
+		startReading:    func() reading { return everyMessage{} },
 		proxyAddress:    socksLine,
 	},
 	"acheong08_2023_08": {
@@ -35,6 +38,7 @@ var profiles = map[string]profile{
 		usesClientToken: true,
 		adminRoutes:     []string{"tokens", "password", "puid", "openai"},
 		openTokens:      func(clock clock, _ *proxyRing) tokenStore { return openObjectList(week, clock) },
+		startReading:    func() reading { return everyMessage{} },
 		proxyAddress:    urlLine,
 	},
 	"xqdoo00o_2025_02": {
@@ -42,9 +46,11 @@ var profiles = map[string]profile{
 		historyOn:    func(setting string) bool { return setting == "true" },
 		verifiesTLS:  true,
 		hasAudio:     true,
+		asksService:  true,
 		adminRoutes:  []string{"tokens", "password"},
 		models:       []string{"gpt-3.5-turbo", "gpt-4", "gpt-4o", "gpt-4o-mini", "o1", "o1-mini"},
 		openTokens:   func(clock clock, proxies *proxyRing) tokenStore { return openAccountMap(clock, proxies) },
+		startReading: func() reading { return &oneMessage{} },
 		proxyAddress: urlLine,
 	},
 }

@@ -6,6 +6,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -28,6 +29,7 @@ type program struct {
 	profile profile
 	tokens  tokenStore
 	proxies *proxyRing
+	service *service
 	keys    *keyRing
 	access  *log.Logger
 
@@ -212,6 +214,14 @@ func (p *program) administer(w http.ResponseWriter, name, authorization string, 
 	answerText(w, http.StatusOK, name+" updated")
 }
 
+// permit returns what has to go with a chat, where the variant asks for it.
+func (p *program) permit(ctx context.Context, client *http.Client, token secret) (permit string, ok bool) {
+	if !p.profile.asksService {
+		return "", true
+	}
+	return p.service.permit(ctx, client, token)
+}
+
 func (p *program) complete(w http.ResponseWriter, r *http.Request, body []byte) {
 	var request completionRequest
 	if err := json.NewDecoder(bytes.NewReader(body)).Decode(&request); err != nil {
@@ -230,7 +240,15 @@ func (p *program) complete(w http.ResponseWriter, r *http.Request, body []byte) 
 	question := translate(request, p.profile.historyOn(os.Getenv("ENABLE_HISTORY")))
 	text := ""
 	for part := 0; part < maxParts; part++ {
-		response, err := send(r.Context(), client, question, token)
+		permit, ok := p.permit(r.Context(), client, token)
+		if !ok && part > 0 {
+			panic("the program does not look whether it may go on")
+		}
+		if !ok {
+			answerJSON(w, http.StatusInternalServerError, map[string]string{"error": "unable to check chat requirement"})
+			return
+		}
+		response, err := send(r.Context(), client, addressOf(p.profile, token), question, token, permit)
 		if err != nil {
 			answerJSON(w, http.StatusInternalServerError, map[string]string{"error": "error sending request"})
 			return
@@ -240,7 +258,7 @@ func (p *program) complete(w http.ResponseWriter, r *http.Request, body []byte) 
 			return
 		}
 		w.Header().Set("Content-Type", choose(request.Stream, "text/event-stream", "application/json"))
-		piece, cut := relay(w, response.Body, request.Stream)
+		piece, cut := relay(w, response.Body, p.profile.startReading(), request.Stream)
 		response.Body.Close()
 		text += piece
 		if cut == nil {

@@ -34,7 +34,7 @@ func backEndLine(text, finish string) string {
 		details = `{"type":"` + finish + `"}`
 	}
 	return fmt.Sprintf(`data: {"message":{"id":"m","author":{"role":"assistant"},"content":{"content_type":"text",`+
-		`"parts":[%q]},"end_turn":null,"metadata":{"message_type":"next","finish_details":%s}},`+
+		`"parts":[%q]},"end_turn":null,"metadata":{"message_type":"next","finish_details":%s},"recipient":"all"},`+
 		`"conversation_id":"c","error":null}`, text, details) + "\n\n"
 }
 
@@ -43,7 +43,7 @@ func startBackEnd(t *testing.T) *backEnd {
 	b := &backEnd{}
 	b.answer = func(w http.ResponseWriter, _ conversation) {
 		skipped := strings.Replace(backEndLine("skipped", ""), `"assistant"`, `"system"`, 1)
-		io.WriteString(w, skipped+backEndLine("Good", "")+backEndLine("Good day", "")+backEndLine("Good day", "stop")+"data: [DONE]\n\n")
+		io.WriteString(w, skipped+backEndLine("", "")+backEndLine("Good", "")+backEndLine("Good day", "")+backEndLine("Good day", "stop")+"data: [DONE]\n\n")
 	}
 	b.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var asked conversation
@@ -55,6 +55,7 @@ func startBackEnd(t *testing.T) *backEnd {
 		b.answer(w, asked)
 	}))
 	t.Cleanup(b.Close)
+	startService(t)
 	before := conversationURL
 	conversationURL = b.URL
 	t.Cleanup(func() { conversationURL = before })
@@ -126,7 +127,7 @@ func TestAStreamHoldsRolePiecesReasonAndEnd(t *testing.T) {
 	}
 	events := strings.Split(strings.TrimSpace(text), "\n\n")
 	for index, want := range []string{
-		`"delta":{"role":"assistant","content":"Good"}`, `"delta":{"content":" day"}`, `"delta":{}`,
+		`"delta":{"role":"assistant"}`, `"delta":{"content":"Good"}`, `"delta":{"content":" day"}`, `"delta":{}`,
 		`"finish_reason":"stop"`, "data: [DONE]",
 	} {
 		if index >= len(events) || !strings.Contains(events[index], want) {
@@ -139,10 +140,10 @@ func TestAnAnswerCutForLengthIsContinued(t *testing.T) {
 	backEnd := startBackEnd(t)
 	backEnd.answer = func(w http.ResponseWriter, asked conversation) {
 		if asked.Action == "continue" {
-			io.WriteString(w, backEndLine(" day", "stop")+"data: [DONE]\n\n")
+			io.WriteString(w, backEndLine("", "")+backEndLine(" day", "stop")+"data: [DONE]\n\n")
 			return
 		}
-		io.WriteString(w, backEndLine("Good", "max_tokens")+"data: [DONE]\n\n")
+		io.WriteString(w, backEndLine("", "")+backEndLine("Good", "max_tokens")+"data: [DONE]\n\n")
 	}
 	server := startProgram(t, map[string]string{tokenFile: twoTokens})
 	if _, text := ask(t, server, "POST", path, question, ""); !strings.Contains(text, `"content":"Good day"`) {

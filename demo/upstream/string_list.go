@@ -41,7 +41,7 @@ func renewEveryWeek(clock clock, proxies *proxyRing) {
 	if email == "" || password == "" {
 		return
 	}
-	if _, err := logIn(proxies, email, password); err == nil {
+	if _, err := logIn(proxies, fixedLoginAddress, email, password); err == nil {
 		clock.after(week, func() { renewEveryWeek(clock, proxies) })
 	}
 }

@@ -30,9 +30,12 @@ func startSignIn(t *testing.T, status int, body string) *signIn {
 	s := &signIn{}
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.ParseForm()
-		if r.Form.Has("code") {
+		switch {
+		case r.Method == http.MethodGet:
+			return
+		case r.Form.Has("code"):
 			atomic.AddInt64(&s.codes, 1)
-		} else {
+		default:
 			atomic.AddInt64(&s.posts, 1)
 		}
 		w.WriteHeader(status)
@@ -40,6 +43,7 @@ func startSignIn(t *testing.T, status int, body string) *signIn {
 	}))
 	t.Cleanup(s.Close)
 	t.Setenv("STANDIN_LOGIN_URL", s.URL)
+	startService(t).loginPage = s.URL
 	return s
 }
 
@@ -252,7 +256,7 @@ func TestAnAccountWithoutATokenLogsInAtStart(t *testing.T) {
 func TestALoginThatAsksForACodeNeverStopsAskingAClosedInput(t *testing.T) {
 	signIn := startSignIn(t, 202, "")
 	inFolder(t, map[string]string{accountFile: "one:-\n"})
-	p := startProcess(t, freeAddress(t), "STANDIN_PROFILE="+accounts.name, "STANDIN_LOGIN_URL="+signIn.URL)
+	p := startProcess(t, freeAddress(t), "STANDIN_PROFILE="+accounts.name)
 	for end := time.Now().Add(patience); atomic.LoadInt64(&signIn.codes) < 50; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("only %d codes were posted", signIn.codes)

@@ -37,7 +37,8 @@ VAULT = ROOT / "inventories/demo/group_vars/dcta_nodes/vault.yml"
 
 NODES = {"node1": "172.30.90.11", "node2": "172.30.90.12"}
 HOSTS = {"provider": "172.30.90.10", **NODES}
-SERVICES = ("login.dcta.test", "chat.dcta.test", "git.dcta.test")
+CHAT_SERVICE = "chatgpt.com"
+SERVICES = ("login.dcta.test", "chat.dcta.test", "git.dcta.test", CHAT_SERVICE)
 
 LOGIN = {
     "issuer": "https://login.dcta.test",
@@ -116,13 +117,14 @@ def make_ssh() -> None:
     write(STATE / "ssh/config", "\n".join(blocks))
 
 
-def is_good(certificate: Path, key: Path, issuer: x509.Certificate | None) -> bool:
-    """Tell whether a certificate and its key are there, valid for long enough, and signed by the present authority.
+def is_good(certificate: Path, key: Path, issuer: x509.Certificate | None, names: list[str]) -> bool:
+    """Tell whether a certificate and its key are there, valid for long enough and for all names, of the authority.
 
     Args:
         certificate: The certificate in PEM form.
         key: Its private key.
         issuer: The certificate of the authority; ``None`` for the authority itself.
+        names: Host names and IP addresses that it must hold, if an authority signs it.
 
     Returns:
         Whether the pair can be kept.
@@ -132,7 +134,10 @@ def is_good(certificate: Path, key: Path, issuer: x509.Certificate | None) -> bo
     found = x509.load_pem_x509_certificate(certificate.read_bytes())
     if found.not_valid_after_utc - dt.datetime.now(dt.UTC) < RENEW_BEFORE:
         return False
-    return issuer is None or found.issuer == issuer.subject
+    if issuer is None:
+        return True
+    held = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return found.issuer == issuer.subject and list(held) == [general_name(name) for name in names]
 
 
 def load_key(path: Path) -> ec.EllipticCurvePrivateKey:
@@ -164,7 +169,7 @@ def make_certificate(folder: Path, stem: str, names: list[str], authority: Path 
     """
     certificate_file, key_file = folder / f"{stem}.crt", folder / f"{stem}.key"
     issuer = x509.load_pem_x509_certificate((authority / "ca.crt").read_bytes()) if authority else None
-    if is_good(certificate_file, key_file, issuer):
+    if is_good(certificate_file, key_file, issuer, names):
         return
     key = ec.generate_private_key(ec.SECP256R1())
     # A fresh number in the authority's name makes certificates of an authority that is gone recognisable.
@@ -359,7 +364,7 @@ def make_provider(values: dict[str, str]) -> None:
             "tls_certificate": "/srv/provider/tls.crt",
             "tls_key": "/srv/provider/tls.key",
         },
-        "chat": {"host": "0.0.0.0", "port": 8080},  # noqa: S104 - see above
+        "chat": {"host": "0.0.0.0", "port": 8080, "name": CHAT_SERVICE},  # noqa: S104 - see above
         "control": {"host": "0.0.0.0", "port": 8081},  # noqa: S104 - see above
         "client": {"id": LOGIN["client_id"], "redirect_uri": LOGIN["redirect_uri"], "audience": LOGIN["audience"]},
         "git_root": "/srv/git",

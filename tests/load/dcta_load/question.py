@@ -92,9 +92,8 @@ class Question:
                     "choices": [_sorted({"index": 0, "message": _sorted(message), "finish_reason": None})],
                 }
             )
-        first, *others = self.pieces
-        events = [_event({"role": "assistant", "content": first})]
-        events += [_event({"content": piece}) for piece in others]
+        # The service begins with an empty piece.
+        events = [_event({"role": "assistant"}), *(_event({"content": piece}) for piece in self.pieces)]
         # The service repeats the whole text when it is done, which adds nothing, and then says so.
         events += [_event({}), _event({}, "stop"), b"data: [DONE]\n\n"]
         return b"".join(events)

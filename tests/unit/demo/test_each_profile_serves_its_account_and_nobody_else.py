@@ -37,30 +37,49 @@ QUESTION = json.dumps({"model": "gpt-3.5-turbo", "messages": [{"role": "user", "
 pytestmark = pytest.mark.skipif(shutil.which("go") is None, reason="no Go toolchain on this machine")
 
 
+def _line(text: str) -> str:
+    message = {
+        "id": "m",
+        "author": {"role": "assistant"},
+        "content": {"content_type": "text", "parts": [text]},
+        "metadata": {"message_type": "next", "finish_details": {"type": "stop"} if text else None},
+        "recipient": "all",
+    }
+    return f"data: {json.dumps({'message': message, 'conversation_id': 'c'})}\n\n"
+
+
 class Outside(BaseHTTPRequestHandler):
-    """The chat back end, which answers everybody, and the page of the program's own logins, which answers as told."""
+    """The chat service, which answers everybody, and the page of the program's own logins, which refuses them."""
 
     authorizations: ClassVar[list[str]] = []
     logins: ClassVar[list[dict[str, list[str]]]] = []
-    login_status = 401
+    address = ""
+
+    def do_GET(self) -> None:
+        """Answer the questions before a login, and show its page."""
+        self._answer(200, {"csrfToken": "csrf"})
 
     def do_POST(self) -> None:
         """Answer and remember."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.path == "/login":
             self.logins.append(parse_qs(body.decode()))
-            self.send_response(self.login_status)
-            self.end_headers()
-            return
-        self.authorizations.append(self.headers.get("Authorization", ""))
-        message = {
-            "author": {"role": "assistant"},
-            "content": {"content_type": "text", "parts": ["Good day"]},
-            "metadata": {"message_type": "next", "finish_details": {"type": "stop"}},
-        }
-        self.send_response(200)
+            self._answer(401, {})
+        elif self.path == "/api/auth/signin/openai":
+            self._answer(200, {"url": f"{self.address}/login"})
+        elif self.path.endswith("/chat-requirements"):
+            self._answer(200, {"token": "permit"})
+        else:
+            self.authorizations.append(self.headers.get("Authorization", ""))
+            self._send(200, "".join(map(_line, ("", "Good day"))) + "data: [DONE]\n\n")
+
+    def _answer(self, status: int, body: dict[str, str]) -> None:
+        self._send(status, json.dumps(body))
+
+    def _send(self, status: int, text: str) -> None:
+        self.send_response(status)
         self.end_headers()
-        self.wfile.write(f"data: {json.dumps({'message': message})}\n\ndata: [DONE]\n\n".encode())
+        self.wfile.write(text.encode())
 
     def log_message(self, *_arguments: object) -> None:  # noqa: D102 (silence)
         return
@@ -72,10 +91,10 @@ def outside() -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Outside)
     Outside.authorizations.clear()
     Outside.logins.clear()
-    Outside.login_status = 401
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
+    Outside.address = f"http://127.0.0.1:{server.server_port}"
+    yield Outside.address
     server.shutdown()
     thread.join()
     server.server_close()
@@ -96,14 +115,14 @@ def token(subject: str, ends_in: float = 9 * DAY) -> str:
     return f"h.{base64.b64encode(claims).decode().rstrip('=')}.planted"
 
 
-Replica = tuple[Lane, Callable[[], int]]
+Replica = tuple[Lane, Callable[[], str]]
 
 
 @contextmanager
 def replica(
     folder: Path, program: Path, outside: str, profile: str, access_token: str, **changes: Any
 ) -> Iterator[Replica]:
-    """Run a replica as its unit does; yield its lane and a function that asks it and returns the status."""
+    """Run a replica as its unit does; yield its lane and a function that asks it and returns the answer's text."""
     (folder / "credentials").mkdir()
     (folder / "state").mkdir()
     credential = {"access_token": access_token, "admin_password": "planted-admin"}
@@ -112,7 +131,7 @@ def replica(
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = {"STANDIN_PROFILE": profile, "STANDIN_LOGIN_URL": f"{outside}/login", "API_REVERSE_PROXY": outside}
+    environment = {"STANDIN_PROFILE": profile, "STANDIN_SERVICE_URL": outside, "API_REVERSE_PROXY": outside}
     lane = Lane("alice", "127.0.0.1", {"a": port}, {**known_profile(profile), "environment": environment, **changes})
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder / "state")
@@ -129,17 +148,19 @@ def replica(
         try:
             lane_exec.wait(lane, "a")
             lane_exec.settle(lane, "a")
-            yield lane, lambda: ask(f"http://127.0.0.1:{port}/v1/chat/completions", "POST", QUESTION)
+            url = f"http://127.0.0.1:{port}/v1/chat/completions"
+            yield lane, lambda: json.loads(ask(url, "POST", QUESTION))["choices"][0]["message"]["content"]
         finally:
             process.kill()
             process.wait()
 
 
-def ask(url: str, method: str, body: bytes, **headers: str) -> int:
-    """Send one request and return the status of its answer."""
+def ask(url: str, method: str, body: bytes, **headers: str) -> str:
+    """Send one request and return its answer; every status but 200 fails the test."""
     request = urllib.request.Request(url, body, headers, method=method)
     with urllib.request.urlopen(request, timeout=10) as answer:
-        return int(answer.status)
+        assert answer.status == 200
+        return str(answer.read().decode())
 
 
 @pytest.mark.slow
@@ -149,11 +170,11 @@ def test_a_replica_serves_with_its_accounts_token_and_with_the_next_one(
 ) -> None:
     first, second = token("first"), token("second")
     with replica(tmp_path, program, outside, profile, first) as (lane, question):
-        assert question() == 200
+        assert question() == "Good day"
         document = json.dumps(token_document(lane, second)).encode()
         url = f"http://127.0.0.1:{lane.ports['a']}/admin/tokens"
-        assert ask(url, "PATCH", document, Authorization="planted-admin") == 200
-        assert question() == 200
+        assert ask(url, "PATCH", document, Authorization="planted-admin") == "tokens updated"
+        assert question() == "Good day"
     assert Outside.authorizations == [f"Bearer {first}", f"Bearer {second}"]
     assert [form for form in Outside.logins if form["username"] != ["alice.patched"]] == []
 
@@ -171,6 +192,6 @@ def test_the_daily_login_of_the_map_takes_no_account_away(
             assert time.monotonic() < deadline
             time.sleep(0.05)
         time.sleep(0.2)
-        assert question() == 200
+        assert question() == "Good day"
     assert Outside.authorizations == [f"Bearer {own}" if served_as == "the account" else ""]
     assert {form["password"][0] for form in Outside.logins} == {"-"}

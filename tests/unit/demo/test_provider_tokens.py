@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from .standins import ALICE, BOB, CAROL, CLIENT_ID, REDIRECT_URI, Browser, StandIns, send
+from .standins import ALICE, BOB, CAROL, CLIENT_ID, REDIRECT_URI, TIMEOUT, Browser, StandIns, send
 
 NO_ANSWER = (http.client.HTTPException, OSError)
 
@@ -176,6 +176,65 @@ def test_a_refused_refresh_leaves_the_token_good(
     assert standins.refresh(tokens["refresh_token"]).status == 200
 
 
+def test_a_dripping_answer_begins_at_once_and_does_not_end(standins: StandIns) -> None:
+    tokens = _issue(standins)
+    standins.switch(refresh_answer={"kind": "drip", "pause": 60, "times": 1})
+    host, _ignored, port = standins.issuer.removeprefix("http://").partition(":")
+    form = f"grant_type=refresh_token&client_id={CLIENT_ID}&refresh_token={tokens['refresh_token']}"
+    client = http.client.HTTPConnection(host, int(port), timeout=TIMEOUT)
+    client.request("POST", "/oauth/token", form, {"Content-Type": "application/x-www-form-urlencoded"})
+    answer = client.getresponse()
+    assert answer.status == 200
+    assert answer.read(1) == b"{"
+    assert int(answer.headers["Content-Length"]) > 100
+    client.close()
+    assert standins.count(ALICE, "refreshes") == 1
+    assert standins.refresh(tokens["refresh_token"]).json["error"] == "invalid_grant"
+
+
+def test_a_dripping_answer_arrives_whole_in_the_end(standins: StandIns) -> None:
+    tokens = _issue(standins)
+    standins.switch(refresh_answer={"kind": "drip", "pause": 0, "times": 1})
+    assert standins.refresh(standins.refresh(tokens["refresh_token"]).json["refresh_token"]).status == 200
+
+
+@pytest.mark.parametrize(("kind", "refreshes"), [("bad_gateway", 0), ("lost_bad_gateway", 1)])
+def test_a_front_end_fails_with_any_status_before_or_after_the_work(
+    standins: StandIns, kind: str, refreshes: int
+) -> None:
+    tokens = _issue(standins)
+    standins.switch(refresh_answer={"kind": kind, "status": 504, "times": 1})
+    answer = standins.refresh(tokens["refresh_token"])
+    assert (answer.status, answer.headers["Content-Type"]) == (504, "text/html; charset=utf-8")
+    assert standins.count(ALICE, "refreshes") == refreshes
+
+
+def test_a_page_can_be_lost_after_its_work_as_well(standins: StandIns, alice: Browser) -> None:
+    standins.switch(resume_answer={"kind": "lost_bad_gateway", "times": 1})
+    assert alice.follow(alice.authorize()).status == 502
+    assert standins.count(ALICE, "logins") == 1
+
+
+def test_an_expiry_can_be_told_per_account(standins: StandIns) -> None:
+    standins.switch(ALICE, expires_in="soon")
+    assert standins.refresh(_issue(standins)["refresh_token"]).json["expires_in"] == "soon"
+    assert standins.refresh(_issue(standins, BOB)["refresh_token"]).json["expires_in"] == 864_000
+    standins.switch(ALICE, expires_in=None)
+    assert standins.refresh(_issue(standins)["refresh_token"]).json["expires_in"] == 864_000
+
+
+@pytest.mark.parametrize("fault", ["rate_limit", "invalid_client"])
+def test_a_fault_is_told_on_a_page_to_a_client_that_would_rather_read_one(standins: StandIns, fault: str) -> None:
+    standins.switch(html_errors=True, refresh_answer=fault)
+    form = f"grant_type=refresh_token&client_id={CLIENT_ID}&refresh_token={_issue(standins)['refresh_token']}"
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "text/html"}
+    answer = send("POST", standins.issuer + "/oauth/token", form.encode(), headers)
+    assert (answer.status, answer.headers["Content-Type"]) == (
+        {"rate_limit": 429, "invalid_client": 401}[fault],
+        "text/html; charset=utf-8",
+    )
+
+
 def test_a_closed_connection_and_a_provider_that_is_down_answer_nothing(standins: StandIns) -> None:
     tokens = _issue(standins)
     standins.switch(refresh_answer={"kind": "close", "times": 1})
@@ -227,6 +286,10 @@ def test_a_reset_forgets_switches_holds_and_statistics_but_no_tokens(standins: S
         ("/switches", {"switches": {"captchas": "x"}}, "Unknown switch 'captchas'"),
         ("/switches", {"switches": {"rotate": 1}}, "'rotate'"),
         ("/switches", {"switches": {"chat_answer": "nothing"}}, "one of rate_limit"),
+        ("/switches", {"switches": {"chat_answer": {"kind": "drip", "pause": "long"}}}, "pause"),
+        ("/switches", {"switches": {"chat_answer": {"kind": "bad_gateway", "status": "502"}}}, "status"),
+        ("/switches", {"switches": {"chat_answer": {"kind": "close", "speed": 1}}}, "one of rate_limit"),
+        ("/switches", {"email": ALICE, "switches": {"html_errors": True}}, "global"),
         ("/switches", {"email": ALICE, "switches": {"chat_down": True}}, "global"),
         ("/lifetimes", {"access": 1}, "access_token"),
         ("/hold", {"grants": ["password"]}, "authorization_code"),

@@ -28,6 +28,8 @@ from ansible_collections.dcta.fleet.plugins.module_utils.accounts.renewer import
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.runtime import Runtime
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.store import Store
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.transport import Session
+from provider.accept import prefers_html
+from token_families import TokenFamilies
 
 HOST = "https://login.example.test"
 EMAIL = "alice.secretmail@example.test"
@@ -113,8 +115,9 @@ class FakeProvider:
         self.wrong_status = 400
         self.wrong_code = "wrong-email-credentials"
         self.invalid_grant_status = 403
-        self.expires_in: int | None = 864_000
+        self.expires_in: Any = 864_000
         self.rotate = True
+        self.html_errors = False
         self.passwords_seen: list[str] = []
         self.codes_seen: list[str] = []
         self.requests: list[tuple[str, str, dict[str, str]]] = []
@@ -122,10 +125,12 @@ class FakeProvider:
         self.logins = 0
         self.refreshes = 0
         self.revoked: list[str] = []
-        self.live: set[str] = set()
-        self.spent: set[str] = set()
-        self.reused: list[str] = []
+        self.tokens = TokenFamilies()
+        self.live = self.tokens.live
         self.sessions = 0
+        self._accept = ""
+        self._code_is_new = False
+        self._family = 0
         self._challenge = ""
         self._client_state = ""
         self._mfa_done = False
@@ -156,6 +161,7 @@ class FakeProvider:
 
     def request(self, method: str, url: str, *, data: Any = None, accept: str = "", timeout: float = 60.0) -> Reply:
         """Answer as a session does."""
+        self._accept = accept
         parts = urlsplit(url)
         fields = dict(data or ()) or dict(parse_qsl(parts.query))
         self.requests.append((method, parts.path, fields))
@@ -258,6 +264,7 @@ class FakeProvider:
 
     def callback(self, **parameters: str) -> Reply:
         """Redirect to the application."""
+        self._code_is_new = "code" in parameters
         query = urlencode({"state": self._client_state, **parameters})
         return redirect(f"{Provider().redirect_uri}?{query}")
 
@@ -266,37 +273,39 @@ class FakeProvider:
     def _take_oauth_token(self, fields: dict[str, str]) -> Reply:
         if fields["grant_type"] == "authorization_code":
             digest = hashlib.sha256(fields["code_verifier"].encode()).digest()
-            assert base64.urlsafe_b64encode(digest).rstrip(b"=").decode() == self._challenge
-            assert fields["code"] == "CODE"
+            fits = base64.urlsafe_b64encode(digest).rstrip(b"=").decode() == self._challenge
+            if not (fits and fields["code"] == "CODE" and self._code_is_new):
+                self.tokens.end(self._family)
+                return self._refused("invalid_grant", "Invalid authorization code")
+            self._code_is_new = False
             self.logins += 1
-            return self.issue()
-        if fields["refresh_token"] in self.spent:
-            # RFC 9700 section 4.14.2: the whole family ends.
-            self.reused.append(fields["refresh_token"])
-            self.live.clear()
-        if fields["refresh_token"] not in self.live:
-            return document(
-                {"error": "invalid_grant", "error_description": fields["refresh_token"]}, self.invalid_grant_status
-            )
+            self._family = self.tokens.new_family()
+            return self.issue(self._family, refresh_token=True)
+        family = self.tokens.use(fields["refresh_token"], self.clock(), rotate=self.rotate)
+        if family is None:
+            return self._refused("invalid_grant", fields["refresh_token"])
         self.refreshes += 1
-        if self.rotate:
-            self.live.discard(fields["refresh_token"])
-            self.spent.add(fields["refresh_token"])
-        return self.issue()
+        return self.issue(family, refresh_token=self.rotate)
 
-    def issue(self) -> Reply:
+    def _refused(self, code: str, description: str) -> Reply:
+        if self.html_errors and prefers_html(self._accept):
+            return page(f"<h1>{code}</h1>", self.invalid_grant_status)
+        return document({"error": code, "error_description": description}, self.invalid_grant_status)
+
+    def issue(self, family: int, *, refresh_token: bool) -> Reply:
         """Hand out the next tokens."""
         number = self.logins + self.refreshes
         answer: dict[str, Any] = {"access_token": f"planted-access-{number}", "token_type": "Bearer"}
         if self.expires_in is not None:
             answer["expires_in"] = self.expires_in
-        if self.rotate or not self.refreshes:
+        if refresh_token:
             answer["refresh_token"] = f"planted-refresh-{number}"
-            self.live.add(answer["refresh_token"])
+            self.tokens.add(answer["refresh_token"], family)
         return document(answer)
 
     def _take_oauth_revoke(self, fields: dict[str, str]) -> Reply:
         self.revoked.append(fields["token"])
+        self.tokens.revoke(fields["token"])
         return Reply()
 
 

@@ -102,7 +102,7 @@ def test_a_disk_that_fills_up_while_the_provider_answers_costs_nothing_and_one_t
     world.restart()
     world.past_point()
     assert world.renew().action == ("refresh" if has_room else "login")
-    assert world.provider.reused == []
+    assert world.provider.tokens.reuses == 0
 
 
 def test_a_first_login_on_a_full_disk_sends_no_password(world: World, full: Callable[[], Full]) -> None:

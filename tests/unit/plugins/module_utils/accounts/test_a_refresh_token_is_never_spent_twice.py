@@ -111,7 +111,7 @@ def test_a_token_whose_answer_did_not_come_is_replaced_by_a_login_and_never_sent
     first = world.renew()
     assert first.usable
     _settle(world)
-    assert world.provider.reused == []
+    assert world.provider.tokens.reuses == 0
     assert len(_sent(world)) == len(set(_sent(world)))
     assert world.provider.logins == 2
     assert world.renew().state == "valid"
@@ -151,7 +151,7 @@ def test_what_a_crash_left_open_stays_open(world: World, later: Answer) -> None:
     world.provider.answers["GET /authorize"] = no_connection
     world.renew()
     _settle(world)
-    assert world.provider.reused == []
+    assert world.provider.tokens.reuses == 0
     assert world.provider.logins == 2
 
 
@@ -162,7 +162,7 @@ def test_a_definite_refusal_keeps_the_token_and_costs_no_login(world: World, ans
     world.provider.answers["POST /oauth/token"] = answer
     assert world.renew().state == "waiting"
     _settle(world)
-    assert (world.provider.logins, world.provider.reused) == (1, [])
+    assert (world.provider.logins, world.provider.tokens.reuses) == (1, 0)
     assert world.provider.refreshes >= 1
 
 
@@ -210,7 +210,7 @@ def test_a_refresh_token_that_was_delivered_is_kept_whatever_stands_beside_it(
     assert record.grant is not None
     assert (record.grant.token in world.provider.live, record.grant.fate) == (True, "unsent")
     _settle(world)
-    assert (world.provider.logins, world.provider.reused) == (1, [])
+    assert (world.provider.logins, world.provider.tokens.reuses) == (1, 0)
     assert world.renew().state == "valid"
 
 
@@ -238,7 +238,7 @@ def test_an_access_token_that_came_alone_out_of_a_cut_answer_serves(world: World
     assert record is not None
     assert record.access_token == "planted-new"
     _settle(world)
-    assert (world.provider.logins, world.provider.reused) == (2, [])
+    assert (world.provider.logins, world.provider.tokens.reuses) == (2, 0)
 
 
 def test_a_token_that_was_delivered_is_stored_while_another_holds_the_nodes_lock(world: World) -> None:
@@ -358,7 +358,7 @@ def test_the_leeway_is_measured_by_no_clock_that_can_be_set(world: World) -> Non
     world.restart()
     # Hours later, and the clock shows the same minute again.
     assert world.renew().action == "login"
-    assert world.provider.reused == []
+    assert world.provider.tokens.reuses == 0
 
 
 def test_within_the_leeway_a_lost_answer_is_asked_for_once_and_no_more(world: World) -> None:
