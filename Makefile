@@ -130,6 +130,15 @@ molecule: fresh-world molecule-native molecule-hold molecule-accounts molecule-d
 molecule-native molecule-hold molecule-accounts molecule-docker: molecule-%:
 	$(STEP) "molecule $*" $(MOLECULE) test --destroy=never --no-command-borders --scenario-name $*
 
+# ---- what takes its time ----
+
+MINUTES ?= 30
+SEED ?= 1000
+
+.PHONY: fuzz
+fuzz: tools ## Half an hour (MINUTES=30) of sequences of failures, from SEED on: no token lost, none spent twice
+	@PYTHONPATH=collections:demo:tests/unit/support python tests/unit/support/fuzz_renewals.py --minutes $(MINUTES) --seed $(SEED)
+
 # ---- measurements, on the deployed world ----
 
 .PHONY: soak

@@ -24,18 +24,13 @@ from renewal_simulation import DAY, DEFINITE, FRONT_END, LEEWAY, SPOILT, Simulat
 
 CHUNK = 500
 
-TROUBLES = strategies.sampled_from(
-    [
-        *(f"instead {kind}" for kind in (*FRONT_END, *DEFINITE)),
-        *(f"after {kind}" for kind in FRONT_END),
-        *(f"spoilt {kind}" for kind in SPOILT),
-        "unsent",
-        "killed-before",
-        "killed-after",
-        "locked",
-        "foreign",
-        "",
-    ]
+# Each kind is as likely as the others, however many there are of it.
+TROUBLES = strategies.one_of(
+    strategies.sampled_from([f"{place} {kind}" for place in ("instead", "after") for kind in FRONT_END]),
+    strategies.sampled_from(["instead lost", "after lost", "killed-before", "killed-after"]),
+    strategies.sampled_from([*(f"instead {kind}" for kind in DEFINITE), "unsent"]),
+    strategies.sampled_from([f"spoilt {kind}" for kind in SPOILT]),
+    strategies.sampled_from(["locked", "foreign", ""]),
 )
 
 

@@ -339,7 +339,9 @@ class Simulation:
         if how == "lift":
             self.halted = False
         with self._circumstance(circumstance):
-            self._renew(arguments)
+            outcome = self._renew(arguments)
+        if circumstance == "crowded" and outcome is not None and outcome.error_class == "store_error":
+            raise Broken(f"a save failed because another file of the store was written: {outcome.message}")
 
     @contextmanager
     def _circumstance(self, kind: str) -> Iterator[None]:
@@ -500,7 +502,7 @@ class Simulation:
         record = self._store.load(ACCOUNT)
         if record is None or record.state not in {"quarantined", "needs_operator"}:
             return False
-        if self.tampered:
+        if self.tampered or record.rejected:
             return True
         if self.kind == "refresh_token":
             return not any(
