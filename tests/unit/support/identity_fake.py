@@ -40,6 +40,7 @@ class Reply:
     status_code: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     text: str = ""
+    complete: bool = True
 
 
 def redirect(location: str, status: int = 302) -> Reply:
@@ -137,7 +138,7 @@ class FakeProvider:
     def close(self) -> None:
         """Nothing is open."""
 
-    def request(self, method: str, url: str, *, data: Any = None) -> Reply:
+    def request(self, method: str, url: str, *, data: Any = None, accept: str = "", timeout: float = 60.0) -> Reply:
         """Answer as a session does."""
         parts = urlsplit(url)
         fields = dict(data or ()) or dict(parse_qsl(parts.query))
