@@ -142,12 +142,13 @@ class ProviderError(AccountError):
 
 
 class NetworkError(AccountError):
-    """No answer at all.
+    """No answer, or only the beginning of one.
 
     Args:
         sentence: see `AccountsError`.
         cure: see `AccountsError`.
-        sent: whether the request may have reached the provider before the connection was lost.
+        sent: False only when no byte of the request was handed to an established way to the provider (TCP, the proxy's
+            handshake and TLS done), so that it is safe to send it again; a failure after that is True, whatever failed.
     """
 
     error_class = "network_error"

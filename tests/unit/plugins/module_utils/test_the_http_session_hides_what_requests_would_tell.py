@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.dcta.fleet.plugins.module_utils import http_session
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.errors import NetworkError
-from ansible_collections.dcta.fleet.plugins.module_utils.accounts.transport import header
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.transport import HTML, JSON, header
 from ansible_collections.dcta.fleet.plugins.module_utils.http_session import HttpSession
 
 
@@ -39,8 +39,8 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(200, {"Content-Type": "text/html"}, shown.encode())
         elif self.path == "/charset":
             self._answer(200, {"Content-Type": "text/html; charset=klingon"}, b"x")
-        elif self.path == "/large":
-            self._answer(200, {}, b"x" * (3 << 20))
+        elif self.path == "/accept":
+            self._answer(200, {}, self.headers["Accept"].encode())
         elif self.path == "/silent":
             threading.Event().wait(1)
         else:
@@ -94,11 +94,20 @@ def test_the_environment_has_no_say(server: str, tmp_path: Path, monkeypatch: py
     made.close()
 
 
+@pytest.mark.parametrize("accept", [HTML, JSON])
+def test_an_exchange_asks_for_what_it_can_read(server: str, session: HttpSession, accept: str) -> None:
+    assert session.request("GET", f"{server}/accept", accept=accept).text == accept
+
+
+def test_a_page_is_what_is_asked_for_where_nothing_is_said(server: str, session: HttpSession) -> None:
+    assert session.request("GET", f"{server}/accept").text == HTML
+
+
 def test_an_unknown_charset_is_no_reason_to_fail(server: str, session: HttpSession) -> None:
     assert session.request("GET", f"{server}/charset").text == "x"
 
 
-@pytest.mark.parametrize(("path", "sent"), [("/silent", True), ("/break", True), ("/large", True)])
+@pytest.mark.parametrize(("path", "sent"), [("/silent", True), ("/break", True)])
 def test_a_request_that_may_have_arrived_is_marked(server: str, session: HttpSession, path: str, *, sent: bool) -> None:
     with pytest.raises(NetworkError) as caught:
         session.request("GET", server + path)
@@ -115,7 +124,7 @@ def test_a_request_that_never_left_is_marked_and_nothing_of_its_address_is_told(
             session.request("GET", f"{scheme}://127.0.0.1:{unused.getsockname()[1]}/planted?code=planted")
     assert caught.value.sent is False
     assert "planted" not in str(caught.value) + caught.value.cure
-    assert caught.value.__suppress_context__
+    assert caught.value.__context__ is None
 
 
 def test_a_server_without_tls_fails_as_tls(server: str, session: HttpSession) -> None:
@@ -130,7 +139,7 @@ def test_a_dead_proxy_is_named_without_its_password() -> None:
         made.request("GET", "http://127.0.0.1/")
     made.close()
     assert "planted" not in str(caught.value) + caught.value.cure
-    assert caught.value.__suppress_context__
+    assert caught.value.__context__ is None
     assert caught.value.sent is False
 
 
