@@ -441,15 +441,21 @@ class Simulation:
             self.halted = self.renewer.forecast(ACCOUNT).state in {"quarantined", "needs_operator"}
 
     def _look(self) -> None:
-        """Check that every token that was delivered is in the store, or has a successor there."""
+        """Check that every delivered token was stored, and that the last one is there as long as it is good."""
         record = self._store.load(ACCOUNT)
         if record is not None:
             self.halted = record.state in {"quarantined", "needs_operator"}
             if record.refresh_token is not None:
                 self._saved.add(record.refresh_token)
-        for name, token in self.provider.tokens.items():
-            if token.delivered and name not in self._saved:
+        delivered = [name for name, token in self.provider.tokens.items() if token.delivered]
+        for name in delivered:
+            if name not in self._saved:
                 raise Broken(f"{name} was delivered and never stored")
+        if delivered and not self.tampered:
+            last = self.provider.tokens[delivered[-1]]
+            good = last.spent_at is None and last.family not in self.provider.ended
+            if good and (record is None or record.refresh_token != delivered[-1]):
+                raise Broken(f"{delivered[-1]} was delivered, is good, and is not there any more")
 
     @contextmanager
     def _full_disk(self) -> Iterator[None]:
