@@ -194,10 +194,10 @@ def race_by_entry(which: str, folder: str, address: str, barrier: Barrier) -> No
     """Renew by one entry in step with the other process; every round the token of the round before has run out."""
     entry = {"module": by_module, "agent": by_agent}[which](Path(folder), address)
     library = {"module": account_login.__name__.rpartition(".modules.")[0] + ".module_utils", "agent": "dcta_library"}
-    defaults = importlib.import_module(library[which] + ".accounts.renewal").Renewer.__init__.__kwdefaults__
+    defaults = importlib.import_module(library[which] + ".accounts.runtime").Runtime.__init__.__kwdefaults__
     # No power is cut here, and who waits for the lock looks often.
     os.fsync = lambda _descriptor: None  # type: ignore[assignment]
-    vars(importlib.import_module(library[which] + ".accounts.store"))["_POLL"] = 0.001
+    vars(importlib.import_module(library[which] + ".accounts.private_folder"))["_POLL"] = 0.001
     rounds = []
     for number in range(ENTRY_ROUNDS):
         defaults["clock"] = lambda number=number: START + number * LIFETIME
