@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import json
 import socket
-from pathlib import Path
 from typing import Any
 
-SOCKET = "/run/dcta-lanes.sock"
-RUN_DIRECTORY = Path("/run/dcta-lanes")
+from .accounts.node_paths import LANE_RUNNER_SOCKET
+
 # Two replicas may each finish streams for 70 s before they start again.
 ANSWER_SECONDS = 300.0
 
@@ -21,25 +20,30 @@ class LaneRunnerError(Exception):
 
 
 class LaneRunner:
-    """Ask the lane runner, one connection a request."""
+    """Ask the lane runner, one connection a request.
 
-    def __init__(self, path: str = SOCKET, timeout: float = ANSWER_SECONDS) -> None:
-        """Remember where it listens.
+    Args:
+        path: its socket.
+        timeout: how long an answer may take, in seconds.
+    """
 
-        :param path: its socket.
-        :param timeout: how long an answer may take, in seconds.
-        """
+    def __init__(self, path: str = LANE_RUNNER_SOCKET, timeout: float = ANSWER_SECONDS) -> None:
         self._path = path
         self._timeout = timeout
 
     def ask(self, operation: str, lane: str, **arguments: str) -> dict[str, Any]:
-        """Send one request and return the answer.
+        """Send one request.
 
-        :param operation: put, start, stop, roll or status.
-        :param lane: the lane's name.
-        :param arguments: further fields, for instance the token of ``put``.
-        :returns: the answer without its field ``ok``.
-        :raises LaneRunnerError: when the runner refuses or cannot be reached.
+        Args:
+            operation: put, start, stop, roll, end, kill or status.
+            lane: the lane's name.
+            arguments: further fields, for instance the token of ``put``.
+
+        Returns:
+            The answer without its field ``ok``.
+
+        Raises:
+            LaneRunnerError: the runner refuses or cannot be reached.
         """
         request = json.dumps({"operation": operation, "lane": lane, **arguments}) + "\n"
         try:

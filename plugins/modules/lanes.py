@@ -72,15 +72,16 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.errors import AccountsError
-from ansible_collections.dcta.fleet.plugins.module_utils.accounts.store import Store
-from ansible_collections.dcta.fleet.plugins.module_utils.lane_runner import (
-    RUN_DIRECTORY,
-    SOCKET,
-    LaneRunner,
-    LaneRunnerError,
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.node_paths import (
+    LANE_RUNNER_FOLDER,
+    LANE_RUNNER_SOCKET,
+    LANES,
+    TOKENS,
+    TOKENS_OWNER,
 )
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.store import Store
+from ansible_collections.dcta.fleet.plugins.module_utils.lane_runner import LaneRunner, LaneRunnerError
 
-DESCRIPTION = Path("/etc/dcta/lanes.json")
 SIDE_BY_SIDE = 16
 
 
@@ -121,13 +122,13 @@ def usable_tokens(store: str, owner: str, names: list[str]) -> dict[str, str]:
 
 def forgotten(names: list[str]) -> list[str]:
     """Return the lanes that run though their accounts are not on this node any more."""
-    return sorted({path.stem for path in RUN_DIRECTORY.glob("*.json")} - set(names))
+    return sorted({path.stem for path in Path(LANE_RUNNER_FOLDER).glob("*.json")} - set(names))
 
 
 def described() -> set[str]:
     """Return the lanes that the lane runner knows."""
     try:
-        return set(json.loads(DESCRIPTION.read_bytes())["lanes"])
+        return set(json.loads(Path(LANES).read_bytes())["lanes"])
     except FileNotFoundError:
         return set()
 
@@ -135,7 +136,7 @@ def described() -> set[str]:
 def run(module: AnsibleModule) -> None:
     """Converge all lanes side by side and report."""
     names: list[str] = module.params["names"]
-    if module.check_mode and not Path(SOCKET).exists():
+    if module.check_mode and not Path(LANE_RUNNER_SOCKET).exists():
         module.exit_json(changed=bool(names), lanes=dict.fromkeys(names, "started"), failed_lanes={})
     try:
         tokens = usable_tokens(module.params["store"], module.params["owner"], names)
@@ -171,8 +172,8 @@ def main() -> None:
         AnsibleModule(
             argument_spec={
                 "names": {"type": "list", "elements": "str", "required": True},
-                "store": {"type": "path", "default": "/var/lib/dcta/tokens"},
-                "owner": {"type": "str", "default": "dcta-agent"},
+                "store": {"type": "path", "default": TOKENS},
+                "owner": {"type": "str", "default": TOKENS_OWNER},
             },
             supports_check_mode=True,
         )

@@ -10,13 +10,13 @@ import contextlib
 import json
 import logging
 import math
-import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from dcta_library.accounts import atomic_file
 from dcta_library.accounts.errors import AccountsError
 from dcta_library.accounts.policy import CLOCK_TOLERANCE
 from dcta_library.accounts.record import Record
@@ -429,14 +429,9 @@ class Agent:
     # What survives a restart.
 
     def _remember(self) -> None:
-        temporary = self._memory.with_suffix(".new")
         document = {lane.name: lane.remembered() for lane in self.lanes.values()}
         try:
-            with os.fdopen(
-                os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w"
-            ) as file:
-                json.dump(document, file)
-            temporary.replace(self._memory)
+            atomic_file.replace(str(self._memory), json.dumps(document).encode(), durable=False)
         except OSError as error:
             log.warning("what was learned cannot be kept over a restart: %s", error.strerror)
 

@@ -71,9 +71,9 @@ def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
     (tmp_path / "run").mkdir()
     (tmp_path / "socket").touch()
     monkeypatch.setattr(lanes, "LaneRunner", fake)
-    monkeypatch.setattr(lanes, "RUN_DIRECTORY", tmp_path / "run")
-    monkeypatch.setattr(lanes, "SOCKET", str(tmp_path / "socket"))
-    monkeypatch.setattr(lanes, "DESCRIPTION", tmp_path / "lanes.json")
+    monkeypatch.setattr(lanes, "LANE_RUNNER_FOLDER", str(tmp_path / "run"))
+    monkeypatch.setattr(lanes, "LANE_RUNNER_SOCKET", str(tmp_path / "socket"))
+    monkeypatch.setattr(lanes, "LANES", str(tmp_path / "lanes.json"))
     (tmp_path / "lanes.json").write_text(json.dumps({"lanes": dict.fromkeys(("alice", "bob", "carol", "dave"))}))
     return fake
 

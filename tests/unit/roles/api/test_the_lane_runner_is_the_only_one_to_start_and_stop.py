@@ -73,8 +73,8 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "credentials/admin_key").write_text("planted-key\n")
     write_accounts(tmp_path)
     write_lanes(tmp_path / "lanes.json", "alice", "alice-a", program=str(tmp_path / "current/program"))
-    monkeypatch.setattr(runner, "RUN_DIRECTORY", tmp_path / "run")
-    monkeypatch.setattr(runner, "CREDENTIALS", tmp_path / "credentials")
+    monkeypatch.setattr(runner, "LANE_RUNNER_FOLDER", str(tmp_path / "run"))
+    monkeypatch.setattr(runner, "CREDENTIALS", str(tmp_path / "credentials"))
     monkeypatch.setattr(runner, "UNIT_DIRECTORY", tmp_path / "units")
     monkeypatch.setattr(runner, "__file__", str(tmp_path / "lib/lanes-runner"))
     monkeypatch.setattr(runner.load_lanes, "__defaults__", (tmp_path / "lanes.json",))
@@ -147,8 +147,10 @@ def test_put_refuses_what_cannot_be_a_token(node: Path, ask: Ask, token: Any) ->
 
 
 def test_put_follows_no_link(node: Path, ask: Ask) -> None:
-    (node / "run/alice.json.new").symlink_to(node / "elsewhere")
-    assert ask("put", token=TOKEN)["ok"] is False
+    for name in ("alice.json", ".alice.json.tmp"):
+        (node / "run" / name).symlink_to(node / "elsewhere")
+    assert ask("put", token=TOKEN)["ok"] is True
+    assert json.loads((node / "run/alice.json").read_text())["access_token"] == TOKEN
     assert not (node / "elsewhere").exists()
 
 
@@ -362,10 +364,11 @@ def test_lanes_whose_names_end_like_a_replica_share_no_file(node: Path, ask: Ask
     for lane in ("alice", "alice-a"):
         ask("put", lane, token=f"{TOKEN}-{lane}")
         ask("start", lane)
-    (node / "run/alice-a.json.new").write_text("half written by the runner of alice-a")
+    half_written = node / "run/.alice-a.json.tmp"
+    half_written.write_text("half written by the runner of alice-a")
     ask("roll", "alice")
     assert json.loads((node / "run/alice-a.json").read_text())["access_token"] == f"{TOKEN}-alice-a"
-    assert (node / "run/alice-a.json.new").exists()
+    assert half_written.exists()
 
 
 # Locks.

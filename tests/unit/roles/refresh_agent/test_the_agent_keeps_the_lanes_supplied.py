@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pytest
 from agent_node import Node, on_a_node, until
 from dcta_agent import service
 from dcta_agent.renewals import RenewalError
+from dcta_library.accounts import atomic_file
 from dcta_library.accounts.errors import StoreError
 from dcta_library.accounts.record import Record
 from dcta_library.lane_runner import LaneRunnerError
@@ -677,12 +677,12 @@ def test_an_account_that_was_forgotten_is_not_logged_in_again(tmp_path: Path) ->
 
 
 def test_a_full_disk_under_the_agents_memory_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_arguments: Any) -> None:
+    def full(*_arguments: Any, **_options: Any) -> None:
         raise OSError(28, "No space left on device")
 
     async def test(node: Node) -> None:
         node.save("alice")
-        monkeypatch.setattr(json, "dump", full)
+        monkeypatch.setattr(atomic_file, "replace", full)
         async with node.at_work():
             await until(lambda: node.is_settled("alice"))
             assert not (tmp_path / "memory.json").exists()
