@@ -45,23 +45,49 @@ class LaneRunner:
         Raises:
             LaneRunnerError: the runner refuses or cannot be reached.
         """
-        request = json.dumps({"operation": operation, "lane": lane, **arguments}) + "\n"
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
                 connection.settimeout(self._timeout)
                 connection.connect(self._path)
-                connection.sendall(request.encode())
+                connection.sendall(write_request(operation, lane, **arguments))
                 with connection.makefile("rb") as answers:
                     line = answers.readline()
         except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise LaneRunnerError(
-                f"the lane runner does not answer ({reason}): see systemctl status dcta-lanes.socket"
-            ) from None
-        try:
-            answer: dict[str, Any] = json.loads(line)
-            if answer.pop("ok"):
-                return answer
-        except (ValueError, LookupError, AttributeError, TypeError):
-            raise LaneRunnerError("the lane runner broke off its answer: see journalctl -u 'dcta-lanes@*'") from None
-        raise LaneRunnerError(str(answer.get("error")))
+            raise unreachable(error) from None
+        return read_answer(line)
+
+
+def write_request(operation: str, lane: str, **arguments: str) -> bytes:
+    """Return the line that is sent; for the arguments see `LaneRunner.ask`."""
+    return json.dumps({"operation": operation, "lane": lane, **arguments}).encode() + b"\n"
+
+
+def read_answer(line: bytes) -> dict[str, Any]:
+    """Read the line that comes back.
+
+    Args:
+        line: all that came.
+
+    Returns:
+        The answer without its field ``ok``.
+
+    Raises:
+        LaneRunnerError: the runner refused, or broke off.
+    """
+    try:
+        answer: dict[str, Any] = json.loads(line)
+        if answer.pop("ok"):
+            return answer
+    except (ValueError, LookupError, AttributeError, TypeError):
+        raise LaneRunnerError("the lane runner broke off its answer: see journalctl -u 'dcta-lanes@*'") from None
+    raise LaneRunnerError(str(answer.get("error")))
+
+
+def unreachable(error: OSError) -> LaneRunnerError:
+    """Return what is raised when the runner gave no answer.
+
+    Args:
+        error: why.
+    """
+    reason = error.strerror or type(error).__name__
+    return LaneRunnerError(f"the lane runner does not answer ({reason}): see systemctl status dcta-lanes.socket")

@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The token store: one JSON file and one lock per account, in a folder of the service user.
 
-``NAME.json`` is a `record.Record` (0600), ``NAME.lock`` its flock, ``NAME.json.damaged`` the last file that could not
-be read. ``.salt`` keys the fingerprints of this node, ``.node.json`` holds what the accounts share, ``.node.lock``
-guards it and ``.login.lock`` lets one login run at a time. No account's name begins with a dot.
+``NAME.json`` is a `record.Record` (0600), ``NAME.lock`` its flock, ``NAME.delivery`` the flock of whoever brings its
+token to the lane, ``NAME.json.damaged`` the last file that could not be read. ``.salt`` keys the fingerprints of this
+node, ``.node.json`` holds what the accounts share, ``.node.lock`` guards it and ``.login.lock`` lets one login run at a
+time. No account's name begins with a dot.
 
 The folder belongs to a service that may one day be taken over. A root process therefore never touches anything in it as
 root: it becomes the folder's owner, opens names relative to the folder and follows no link.
@@ -20,6 +21,7 @@ import os
 import pwd
 import secrets
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -33,28 +35,32 @@ from .record import Record, finite
 _POLL = 0.02
 _LARGEST = 1 << 20
 
+# A process has one identity for all its threads.
+_identity = threading.RLock()
+
 
 @contextlib.contextmanager
 def acting_as(uid: int, gid: int) -> Iterator[None]:
-    """Become another user for a while, if this process is root and that user is not.
+    """Become another user for a while, if this process is root and that user is not; other threads wait meanwhile.
 
     Args:
         uid: the user.
         gid: the group; all supplementary groups are dropped.
     """
-    if os.geteuid() != 0 or uid == 0:
-        yield
-        return
-    groups, own_gid = os.getgroups(), os.getegid()
-    try:
-        os.setgroups([])
-        os.setegid(gid)
-        os.seteuid(uid)
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(own_gid)
-        os.setgroups(groups)
+    with _identity:
+        if os.geteuid() != 0 or uid == 0:
+            yield
+            return
+        groups, own_gid = os.getgroups(), os.getegid()
+        try:
+            os.setgroups([])
+            os.setegid(gid)
+            os.seteuid(uid)
+            yield
+        finally:
+            os.seteuid(0)
+            os.setegid(own_gid)
+            os.setgroups(groups)
 
 
 class Store:
@@ -137,6 +143,22 @@ class Store:
             yield
 
     @contextlib.contextmanager
+    def delivery(self, name: str, timeout: float) -> Iterator[None]:
+        """Hold an account's delivery; whoever lays a token down for its lane reads the record inside.
+
+        Taken outside an account's lock, never the other way round.
+
+        Args:
+            name: the account.
+            timeout: seconds to wait for another holder.
+
+        Raises:
+            StoreError: see `lock`.
+        """
+        with self._flock(f"{_checked(name)}.delivery", timeout):
+            yield
+
+    @contextlib.contextmanager
     def login_lock(self, timeout: float) -> Iterator[None]:
         """Hold the node's one place for a login; taken inside an account's lock, never the other way round.
 
@@ -184,7 +206,7 @@ class Store:
         self._write(f"{_checked(record.name)}.json", json.dumps(record.to_json(), indent=1) + "\n")
 
     def remove(self, name: str) -> None:
-        """Forget an account: record, damaged record and lock; under its lock.
+        """Forget an account: record, damaged record and locks; under its lock.
 
         Args:
             name: the account.
@@ -194,7 +216,8 @@ class Store:
         """
         try:
             with self._owner():
-                for file in (f"{_checked(name)}.json", f"{name}.json.damaged", f".{name}.json.tmp", f"{name}.lock"):
+                files = (f"{_checked(name)}.json", f"{name}.json.damaged", f".{name}.json.tmp", f"{name}.delivery")
+                for file in (*files, f"{name}.lock"):
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(file, dir_fd=self._folder)
                 os.fsync(self._folder)

@@ -22,11 +22,11 @@ from dcta_library.accounts.node_paths import AGENT_MEMORY, AGENT_SETTINGS, ALERT
 from dcta_library.accounts.store import Store
 from lanes import LaneError, load_lanes
 
+from .agent import Agent
 from .alerts import Alerts
 from .config import Config, ConfigError, load_config
 from .reports import listen
 from .server import serve
-from .service import Agent
 
 # sd_listen_fds(3): the first socket that systemd passes, and what the sockets are called.
 LISTEN_FD = 3

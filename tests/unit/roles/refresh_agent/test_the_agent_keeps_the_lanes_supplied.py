@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from agent_node import Node, on_a_node, until
-from dcta_agent import service
+from dcta_agent import pauses
+from dcta_agent.renewal_queue import REFRESHES_SIDE_BY_SIDE
 from dcta_agent.renewals import RenewalError
 from dcta_library.accounts import atomic_file
 from dcta_library.accounts.errors import StoreError
@@ -26,10 +27,10 @@ TWO = ("alice", "bob")
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "REPAIR_SECONDS", 0.1)
-    monkeypatch.setattr(service, "RENEWAL_GAP", 0.05)
-    monkeypatch.setattr(service, "PATCH_SECONDS", 0.2)
-    monkeypatch.setattr(service, "PATCH_PAUSE", 0.02)
+    monkeypatch.setattr(pauses, "REPAIR_SECONDS", 0.1)
+    monkeypatch.setattr(pauses, "RENEWAL_GAP", 0.05)
+    monkeypatch.setattr(pauses, "PATCH_SECONDS", 0.2)
+    monkeypatch.setattr(pauses, "PATCH_PAUSE", 0.02)
 
 
 # The way of a token.
@@ -76,6 +77,7 @@ def test_a_renewal_names_the_token_and_the_try_that_was_rejected(tmp_path: Path)
                 "reason": "rejected",
                 "token_fingerprint": record.token_fingerprint,
                 "tried_at": tried_at,
+                "log_in": False,
             }
 
     on_a_node(tmp_path, test)
@@ -138,7 +140,7 @@ def test_only_so_many_renewals_run_side_by_side(tmp_path: Path) -> None:
         node.renew = count
         async with node.at_work():
             await until(lambda: all(node.is_good(name) for name in names))
-        assert most == service.RENEWALS_SIDE_BY_SIDE < len(names)
+        assert most == REFRESHES_SIDE_BY_SIDE < len(names)
 
     on_a_node(tmp_path, test, names)
 
@@ -188,7 +190,7 @@ def test_a_replica_that_refuses_the_token_is_restarted_with_it_without_loss(tmp_
             await until(lambda: node.is_settled("alice"))
             node.replicas["alice"]["b"].refuses = True
             assert (await node.ask("alice")).status == 200
-            assert "roll alice" in node.log
+            assert [entry for entry in node.log if entry.startswith("roll")] == ["roll alice b"]
             assert node.token("alice", "b") == "planted-alice-1"
             assert not [entry for entry in node.log if entry.startswith("kill")]
 
@@ -238,9 +240,9 @@ def test_a_lane_that_does_not_come_up_is_started_ever_more_seldom_and_at_once_wi
     async def test(node: Node) -> None:
         ask = node.runner.ask
 
-        def crash(operation: str, lane: str, **arguments: str) -> dict[str, Any]:
+        async def crash(operation: str, lane: str, **arguments: str) -> dict[str, Any]:
             if operation != "start":
-                return ask(operation, lane, **arguments)
+                return await ask(operation, lane, **arguments)
             starts.append(time.monotonic())
             raise LaneRunnerError("systemctl restart failed")
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from agent_node import Node, on_a_node, until
-from dcta_agent import service
+from dcta_agent import pauses
 from dcta_agent.alerts import PATIENCE, PENDING_MAX, RETRY_FIRST, RETRY_LONGEST, AlertError, Alerts
 from dcta_library.accounts import atomic_file
 from dcta_library.accounts.record import LastError, Record, State
@@ -320,8 +320,8 @@ def test_a_crash_while_the_memory_is_written_leaves_the_old_one_whole(
 def test_the_agent_tells_of_an_account_that_is_quarantined_and_well_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "ALERT_SECONDS", 0.02)
-    monkeypatch.setattr(service, "REPAIR_SECONDS", 0.1)
+    monkeypatch.setattr(pauses, "ALERT_SECONDS", 0.02)
+    monkeypatch.setattr(pauses, "REPAIR_SECONDS", 0.1)
     got: list[str] = []
 
     async def send(document: dict[str, Any]) -> None:
