@@ -204,6 +204,14 @@ def test_roll_leaves_the_second_replica_alone_when_the_first_does_not_come_back(
     assert systemd.moved == [("restart", *units("a"))]
 
 
+def test_roll_of_one_replica_leaves_the_other_alone(systemd: Systemd, ask: Ask) -> None:
+    ask("put", token=TOKEN)
+    ask("start")
+    systemd.asked.clear()
+    assert ask("roll", replica="b") == {"ok": True}
+    assert systemd.moved == [("restart", *units("b"))]
+
+
 def test_roll_of_a_lane_without_a_token_restarts_nothing(systemd: Systemd, ask: Ask) -> None:
     assert ask("roll")["ok"] is False
     assert systemd.asked == []
@@ -251,7 +259,7 @@ def test_kill_ends_one_replica_at_once(systemd: Systemd, ask: Ask) -> None:
 
 
 @pytest.mark.parametrize("replica", ["c", "", None, "a@alice.service dcta-gateway", "--all"])
-@pytest.mark.parametrize("operation", ["end", "kill"])
+@pytest.mark.parametrize("operation", ["end", "kill", "roll"])
 def test_what_is_no_replica_is_refused(systemd: Systemd, ask: Ask, operation: str, replica: Any) -> None:
     assert ask(operation, replica=replica)["error"] == "the replica is neither a nor b"
     assert systemd.asked == []
