@@ -40,7 +40,7 @@ Test = Callable[["Node"], Coroutine[Any, Any, None]]
 
 
 class Replica:
-    """The program: /ping, PATCH /admin/tokens; it may refuse, hang, and heed SIGTERM or not."""
+    """The program: /ping, PATCH /admin/tokens; it may refuse, hang, stall a PATCH, and heed SIGTERM or not."""
 
     def __init__(self, node: Node, lane: str, name: str, address: str) -> None:
         self.node, self.lane, self.name, self.address = node, lane, name, address
@@ -48,7 +48,10 @@ class Replica:
             probe.bind((address, 0))
             self.port = int(probe.getsockname()[1])
         self.token = ""
-        self.refuses = self.hangs = self.heeds = False
+        self.refuses = self.hangs = self.stalls = self.heeds = False
+        # How many processes there were, how many PATCHes stalled, and what each process was handed.
+        self.process = self.stalled = 0
+        self.handed: list[tuple[int, str]] = []
         self.server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -59,8 +62,9 @@ class Replica:
 
     async def start(self) -> None:
         """Start with what was laid down."""
+        self.process += 1
         self.token = self.node.laid_down[self.lane]
-        self.hangs = False
+        self.hangs = self.stalls = False
         self.server = await asyncio.start_server(self._serve, self.address, self.port)
 
     async def stop(self) -> None:
@@ -70,6 +74,12 @@ class Replica:
             self.server = None
         for writer in self._writers:
             writer.close()
+
+    def give(self, tokens: str) -> None:
+        """Let it hold what it was handed."""
+        self.token = tokens
+        self.handed.append((self.process, tokens))
+        self.node.log.append(f"patch {self.lane} {self.name}")
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
@@ -81,17 +91,22 @@ class Replica:
                 await asyncio.sleep(0.01)
             status = 200
             if head.startswith("PATCH /admin/tokens "):
-                status = self._patch(fields["Authorization"], body.decode())
+                status = await self._patch(fields["Authorization"], body.decode())
             writer.write(f"HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".encode())
             await writer.drain()
         writer.close()
         self._writers.discard(writer)
 
-    def _patch(self, password: str, tokens: str) -> int:
+    async def _patch(self, password: str, tokens: str) -> int:
+        process = self.process
+        self.stalled += self.stalls
+        while self.stalls and process == self.process:  # noqa: ASYNC110 - tests set it
+            await asyncio.sleep(0.01)
         if self.refuses or password != admin_password(ADMIN_KEY, self.lane):
             return 403
-        self.token = tokens
-        self.node.log.append(f"patch {self.lane} {self.name}")
+        # What has ended carries nothing out any more.
+        if process == self.process and self.active:
+            self.give(tokens)
         return 200
 
 
@@ -164,6 +179,7 @@ class Node:
         self.laid_down: dict[str, str] = {}
         self.renewals: list[dict[str, Any]] = []
         self.renew: Renew = self.issue
+        self.login_due: set[str] = set()
         self.issued = 0
         self.alerts: Alerts | None = None
         self.clock: Callable[[], float] = time.time
@@ -231,7 +247,7 @@ class Node:
             next_renewal=None if halted else record.not_before or time.time() + 1000,
             token_fingerprint=record.token_fingerprint,
         )
-        return asdict(outcome)
+        return {**asdict(outcome), "login_due": request["name"] in self.login_due and not request["log_in"]}
 
     async def issue(self, request: dict[str, Any]) -> Record:
         """Renew as the provider does: a new token for one that was rejected or is missing, else nothing."""
@@ -282,7 +298,7 @@ class Node:
         await asyncio.gather(*self.runner.work)
         for pair in self.replicas.values():
             for replica in pair.values():
-                replica.hangs = False
+                replica.hangs = replica.stalls = False
                 await replica.stop()
         self.store.close()
         await asyncio.sleep(0.05)
