@@ -49,6 +49,8 @@ class Replica:
             self.port = int(probe.getsockname()[1])
         self.token = ""
         self.refuses = self.hangs = self.stalls = self.heeds = False
+        # How many looks there were, and how long an answer to one takes.
+        self.pings, self.pause = 0, 0.0
         # How many processes there were, how many PATCHes stalled, and what each process was handed.
         self.process = self.stalled = 0
         self.handed: list[tuple[int, str]] = []
@@ -92,6 +94,9 @@ class Replica:
             status = 200
             if head.startswith("PATCH /admin/tokens "):
                 status = await self._patch(fields["Authorization"], body.decode())
+            else:
+                self.pings += 1
+                await asyncio.sleep(self.pause)
             writer.write(f"HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".encode())
             await writer.drain()
         writer.close()
