@@ -241,13 +241,11 @@ class Lane:
             TypeError: something has another form.
             ValueError: something is no number.
         """
-        self.token = str(known["token"])
+        token, unanswered = str(known["token"]), dict(known.get("unanswered", {}))
         # A clock that was set back must not make a token newer, or a rest longer, than it is.
-        self.delivered_at = min(float(known["delivered_at"]), now)
-        self.resting_until = min(float(known["resting_until"]), now + REST_SECONDS_MAX)
-        if known.get("blocked_since") is not None:
-            self.blocked_since = min(float(known["blocked_since"]), now)
-        unanswered = {
-            str(replica): str(fingerprint) for replica, fingerprint in dict(known.get("unanswered", {})).items()
-        }
-        self.unanswered = {replica: unanswered[replica] for replica in self.ports if replica in unanswered}
+        delivered_at = min(float(known["delivered_at"]), now)
+        resting_until = min(float(known["resting_until"]), now + REST_SECONDS_MAX)
+        blocked_since = known.get("blocked_since")
+        self.blocked_since = None if blocked_since is None else min(float(blocked_since), now)
+        self.token, self.delivered_at, self.resting_until = token, delivered_at, resting_until
+        self.unanswered = {replica: str(unanswered[replica]) for replica in self.ports if replica in unanswered}

@@ -50,5 +50,5 @@ class Memory:
                     self._lanes[name].recall(known, now)
         except FileNotFoundError:
             return
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        except (OSError, ArithmeticError, ValueError, LookupError, TypeError, AttributeError):
             log.warning("%s cannot be read: the lanes are looked at anew", self._path)

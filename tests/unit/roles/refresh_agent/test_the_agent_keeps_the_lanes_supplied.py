@@ -362,7 +362,18 @@ def test_a_restarted_agent_remembers_which_token_the_lane_has_and_who_rests(tmp_
     on_a_node(tmp_path, test, TWO)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"alice": {}}', '{"alice": {"token": 1, "delivered_at": "x"}}', "\0"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"alice": {}}',
+        '{"alice": {"token": 1, "delivered_at": "x"}}',
+        f'{{"alice": {{"token": "x", "delivered_at": {10**400}, "resting_until": 0}}}}',
+        '{"alice": {"token": "x", "delivered_at": 1, "resting_until": 0, "unanswered": [1]}}',
+        "\0",
+    ],
+)
 def test_a_damaged_memory_costs_a_delivery_and_nothing_else(tmp_path: Path, text: str) -> None:
     async def test(node: Node) -> None:
         node.save("alice")
