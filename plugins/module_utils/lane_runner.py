@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import json
 import socket
-from pathlib import Path
 from typing import Any
 
-SOCKET = "/run/dcta-lanes.sock"
-RUN_DIRECTORY = Path("/run/dcta-lanes")
+from .accounts.node_paths import LANE_RUNNER_SOCKET
+
 # Two replicas may each finish streams for 70 s before they start again.
 ANSWER_SECONDS = 300.0
 
@@ -21,43 +20,74 @@ class LaneRunnerError(Exception):
 
 
 class LaneRunner:
-    """Ask the lane runner, one connection a request."""
+    """Ask the lane runner, one connection a request.
 
-    def __init__(self, path: str = SOCKET, timeout: float = ANSWER_SECONDS) -> None:
-        """Remember where it listens.
+    Args:
+        path: its socket.
+        timeout: how long an answer may take, in seconds.
+    """
 
-        :param path: its socket.
-        :param timeout: how long an answer may take, in seconds.
-        """
+    def __init__(self, path: str = LANE_RUNNER_SOCKET, timeout: float = ANSWER_SECONDS) -> None:
         self._path = path
         self._timeout = timeout
 
     def ask(self, operation: str, lane: str, **arguments: str) -> dict[str, Any]:
-        """Send one request and return the answer.
+        """Send one request.
 
-        :param operation: put, start, stop, roll or status.
-        :param lane: the lane's name.
-        :param arguments: further fields, for instance the token of ``put``.
-        :returns: the answer without its field ``ok``.
-        :raises LaneRunnerError: when the runner refuses or cannot be reached.
+        Args:
+            operation: put, start, stop, roll, end, kill or status.
+            lane: the lane's name.
+            arguments: further fields, for instance the token of ``put``.
+
+        Returns:
+            The answer without its field ``ok``.
+
+        Raises:
+            LaneRunnerError: the runner refuses or cannot be reached.
         """
-        request = json.dumps({"operation": operation, "lane": lane, **arguments}) + "\n"
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
                 connection.settimeout(self._timeout)
                 connection.connect(self._path)
-                connection.sendall(request.encode())
+                connection.sendall(write_request(operation, lane, **arguments))
                 with connection.makefile("rb") as answers:
                     line = answers.readline()
         except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise LaneRunnerError(
-                f"the lane runner does not answer ({reason}): see systemctl status dcta-lanes.socket"
-            ) from None
-        try:
-            answer: dict[str, Any] = json.loads(line)
-            if answer.pop("ok"):
-                return answer
-        except (ValueError, LookupError, AttributeError, TypeError):
-            raise LaneRunnerError("the lane runner broke off its answer: see journalctl -u 'dcta-lanes@*'") from None
-        raise LaneRunnerError(str(answer.get("error")))
+            raise unreachable(error) from None
+        return read_answer(line)
+
+
+def write_request(operation: str, lane: str, **arguments: str) -> bytes:
+    """Return the line that is sent; for the arguments see `LaneRunner.ask`."""
+    return json.dumps({"operation": operation, "lane": lane, **arguments}).encode() + b"\n"
+
+
+def read_answer(line: bytes) -> dict[str, Any]:
+    """Read the line that comes back.
+
+    Args:
+        line: all that came.
+
+    Returns:
+        The answer without its field ``ok``.
+
+    Raises:
+        LaneRunnerError: the runner refused, or broke off.
+    """
+    try:
+        answer: dict[str, Any] = json.loads(line)
+        if answer.pop("ok"):
+            return answer
+    except (ValueError, LookupError, AttributeError, TypeError):
+        raise LaneRunnerError("the lane runner broke off its answer: see journalctl -u 'dcta-lanes@*'") from None
+    raise LaneRunnerError(str(answer.get("error")))
+
+
+def unreachable(error: OSError) -> LaneRunnerError:
+    """Return what is raised when the runner gave no answer.
+
+    Args:
+        error: why.
+    """
+    reason = error.strerror or type(error).__name__
+    return LaneRunnerError(f"the lane runner does not answer ({reason}): see systemctl status dcta-lanes.socket")

@@ -101,30 +101,29 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.credentials import Credentials, load_credentials
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.errors import AccountsError
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.limits import Limits
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.node_paths import (
+    LANE_RUNNER_FOLDER,
+    LANE_RUNNER_SOCKET,
+)
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.provider import Provider
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.renewer import Renewer
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.runtime import Runtime
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.store import Store
 from ansible_collections.dcta.fleet.plugins.module_utils.http_session import REQUESTS_IMPORT_ERROR, HttpSession
-from ansible_collections.dcta.fleet.plugins.module_utils.lane_runner import (
-    RUN_DIRECTORY,
-    SOCKET,
-    LaneRunner,
-    LaneRunnerError,
-)
+from ansible_collections.dcta.fleet.plugins.module_utils.lane_runner import LaneRunner, LaneRunnerError
 
 SIDE_BY_SIDE = 16
 
 
 def running() -> set[str]:
     """Return the accounts whose lanes run."""
-    return {path.stem for path in RUN_DIRECTORY.glob("*.json")}
+    return {path.stem for path in Path(LANE_RUNNER_FOLDER).glob("*.json")}
 
 
 def stop_lanes(module: AnsibleModule, names: list[str]) -> None:
     """Stop lanes side by side, each when its requests are answered, and remove their working folders."""
     # Without the lane runner there has never been a lane.
-    if not names or not Path(SOCKET).exists():
+    if not names or not Path(LANE_RUNNER_SOCKET).exists():
         return
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         list(pool.map(lambda name: LaneRunner().ask("stop", name), names))

@@ -28,7 +28,7 @@ options:
     type: path
     required: true
   files:
-    description: Path below the folder to content.
+    description: Path below the folder to content. They are written in this order.
     type: dict
     required: true
   only:
@@ -70,6 +70,7 @@ import py_compile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts import atomic_file
 
 MODE = 0o644
 OWNER = 0
@@ -95,10 +96,7 @@ def make_folder(path: Path) -> None:
 def write(path: Path, content: str) -> None:
     """Replace a file whole."""
     make_folder(path.parent)
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_bytes(content.encode())
-    temporary.chmod(MODE)
-    temporary.replace(path)
+    atomic_file.replace(str(path), content.encode(), mode=MODE)
     if path.suffix == ".py":
         py_compile.compile(str(path), quiet=2)
 

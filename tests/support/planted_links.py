@@ -24,13 +24,13 @@ ln -sf CANARY ACCOUNT.lock
 ln -sf NOWHERE ACCOUNT.json.damaged
 cd ../agent
 ln -sf CANARY lanes.json
-ln -sf NOWHERE lanes.new
+ln -sf NOWHERE .lanes.json.tmp
 """
 CLEAN = """
 cd /var/lib/dcta/tokens
 rm -f ACCOUNT.json ACCOUNT.lock ACCOUNT.json.damaged
 cd ../agent
-rm -f lanes.json lanes.new
+rm -f lanes.json .lanes.json.tmp
 test ! -e kept || mv kept ../tokens/ACCOUNT.json
 """
 

@@ -14,6 +14,7 @@ import fcntl
 import os
 import pwd
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -24,27 +25,32 @@ _POLL = 0.02
 _LARGEST = 1 << 20
 
 
+# A process has one identity for all its threads.
+_identity = threading.RLock()
+
+
 @contextlib.contextmanager
 def acting_as(uid: int, gid: int) -> Iterator[None]:
-    """Become another user for a while, if this process is root and that user is not.
+    """Become another user for a while, if this process is root and that user is not; other threads wait meanwhile.
 
     Args:
         uid: the user.
         gid: the group; all supplementary groups are dropped.
     """
-    if os.geteuid() != 0 or uid == 0:
-        yield
-        return
-    groups, own_gid = os.getgroups(), os.getegid()
-    try:
-        os.setgroups([])
-        os.setegid(gid)
-        os.seteuid(uid)
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(own_gid)
-        os.setgroups(groups)
+    with _identity:
+        if os.geteuid() != 0 or uid == 0:
+            yield
+            return
+        groups, own_gid = os.getgroups(), os.getegid()
+        try:
+            os.setgroups([])
+            os.setegid(gid)
+            os.seteuid(uid)
+            yield
+        finally:
+            os.seteuid(0)
+            os.setegid(own_gid)
+            os.setgroups(groups)
 
 
 class PrivateFolder:

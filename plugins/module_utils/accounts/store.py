@@ -3,17 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The token store: one JSON file and two locks per account, in a folder of the service user.
 
-========================  ============================================================================================
-``NAME.json``             a `record.Record` (0600)
-``NAME.lock``             held by whoever renews the account
-``NAME.delivery``         held by whoever hands its token to the lane
-``NAME.json.damaged``     the last file that could not be read
-``.NAME.json.tmp, .room`` of a write that is under way
-``.salt``                 keys the fingerprints of this node; every record holds a copy
-``.node.json, .lock``     what the accounts share (`node_state.NodeState`), and its lock
-``.login.lock``           lets one login run at a time
-========================  ============================================================================================
-
+========================  =====================================================================================
 No account's name begins with a dot or holds one, and every other file's does.
 """
 

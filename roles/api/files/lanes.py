@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-LANES_FILE = Path("/etc/dcta/lanes.json")
-LANE_NAME = re.compile(r"[a-z][a-z0-9-]{0,19}\Z")
-REPLICAS = ("a", "b")
+from node_paths import LANES
 
 # How each form of token file wraps the one token of a lane: the program's variants differ in nothing else here.
 TOKEN_FORMS: dict[str, Callable[[str, str], Any]] = {
@@ -32,7 +30,14 @@ class LaneError(Exception):
 
 @dataclass(frozen=True)
 class Lane:
-    """One account's lane: where its two replicas listen and how the program is fed."""
+    """One account's lane: where its two replicas listen and how the program is fed.
+
+    Attributes:
+        name: the account.
+        address: the loopback address of its replicas.
+        ports: their ports by name.
+        profile: the program's variant, as the role ``api`` describes it.
+    """
 
     name: str
     address: str
@@ -40,12 +45,17 @@ class Lane:
     profile: dict[str, Any]
 
 
-def load_lanes(path: Path = LANES_FILE) -> dict[str, Lane]:
+def load_lanes(path: Path = Path(LANES)) -> dict[str, Lane]:
     """Read all lanes of the node.
 
-    :param path: the file that the role ``api`` writes.
-    :returns: lanes by name.
-    :raises LaneError: when the file cannot be read or does not have the expected form.
+    Args:
+        path: the file that the role ``api`` writes.
+
+    Returns:
+        The lanes by name.
+
+    Raises:
+        LaneError: the file cannot be read or does not have the expected form.
     """
     try:
         document = json.loads(path.read_bytes())
@@ -70,9 +80,10 @@ def account_names(lane: Lane) -> list[str]:
 def token_document(lane: Lane, token: str, *, start: bool = False) -> Any:
     """Return a token in the form that the program takes over HTTP, or reads from its file when it starts.
 
-    :param lane: the lane, whose profile says which form.
-    :param token: the access token.
-    :param start: whether it is for the file.
+    Args:
+        lane: the lane, whose profile says which form.
+        token: the access token.
+        start: whether it is for the file.
     """
     return TOKEN_FORMS[lane.profile["token_file"]["form"]](account_names(lane)[0 if start else -1], token)
 
@@ -80,7 +91,12 @@ def token_document(lane: Lane, token: str, *, start: bool = False) -> Any:
 def check_token(lane: Lane, token: str) -> None:
     """Refuse a token that the program cannot bear.
 
-    :raises LaneError: with a sentence that does not hold the token.
+    Args:
+        lane: the lane, whose profile says which form tokens have.
+        token: the access token.
+
+    Raises:
+        LaneError: it cannot; the sentence does not hold the token.
     """
     pattern = lane.profile.get("token_pattern")
     if pattern and not re.fullmatch(pattern, token):

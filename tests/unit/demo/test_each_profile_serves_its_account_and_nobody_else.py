@@ -136,7 +136,7 @@ def replica(
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder / "state")
         patch.setenv("CREDENTIALS_DIRECTORY", str(folder / "credentials"))
-        patch.setattr(lane_exec, "RUN_DIRECTORY", folder)
+        patch.setattr(lane_exec, "LANE_RUNNER_FOLDER", str(folder))
         lane_exec.prepare(lane)
         process = subprocess.Popen(
             [program],

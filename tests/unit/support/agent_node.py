@@ -18,15 +18,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from dcta_agent.agent import Agent
 from dcta_agent.alerts import Alerts
-from dcta_agent.config import Config, HealthLimits
-from dcta_agent.hold import Answer, HoldLimits
+from dcta_agent.answers import Answer
+from dcta_agent.config import Config, HealthLimits, HoldLimits
 from dcta_agent.question import Question
-from dcta_agent.service import Agent
+from dcta_agent.renewals import RenewalError
+from dcta_agent.runner import Runner as Client
+from dcta_library.accounts.errors import AccountsError
 from dcta_library.accounts.outcome import Outcome
 from dcta_library.accounts.record import Record
 from dcta_library.accounts.store import Store
-from dcta_library.lane_runner import LaneRunner, LaneRunnerError
+from dcta_library.lane_runner import LaneRunnerError
 from lanes import Lane as Description
 from lanes import admin_password
 
@@ -37,7 +40,7 @@ Test = Callable[["Node"], Coroutine[Any, Any, None]]
 
 
 class Replica:
-    """The program: /ping, PATCH /admin/tokens; it may refuse, hang, and heed SIGTERM or not."""
+    """The program: /ping, PATCH /admin/tokens; it may refuse, hang, stall a PATCH, and heed SIGTERM or not."""
 
     def __init__(self, node: Node, lane: str, name: str, address: str) -> None:
         self.node, self.lane, self.name, self.address = node, lane, name, address
@@ -45,7 +48,12 @@ class Replica:
             probe.bind((address, 0))
             self.port = int(probe.getsockname()[1])
         self.token = ""
-        self.refuses = self.hangs = self.heeds = False
+        self.refuses = self.hangs = self.stalls = self.heeds = False
+        # How many looks there were, and how long an answer to one takes.
+        self.pings, self.pause = 0, 0.0
+        # How many processes there were, how many PATCHes stalled, and what each process was handed.
+        self.process = self.stalled = 0
+        self.handed: list[tuple[int, str]] = []
         self.server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -56,8 +64,9 @@ class Replica:
 
     async def start(self) -> None:
         """Start with what was laid down."""
+        self.process += 1
         self.token = self.node.laid_down[self.lane]
-        self.hangs = False
+        self.hangs = self.stalls = False
         self.server = await asyncio.start_server(self._serve, self.address, self.port)
 
     async def stop(self) -> None:
@@ -68,32 +77,46 @@ class Replica:
         for writer in self._writers:
             writer.close()
 
+    def give(self, tokens: str) -> None:
+        """Let it hold what it was handed."""
+        self.token = tokens
+        self.handed.append((self.process, tokens))
+        self.node.log.append(f"patch {self.lane} {self.name}")
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             fields = dict(line.split(": ", 1) for line in head.splitlines()[1:] if line)
-            body = await reader.readexactly(int(fields["Content-Length"]))
+            body = await reader.readexactly(int(fields.get("Content-Length", 0)))
             while self.hangs:  # noqa: ASYNC110 - tests set it
                 await asyncio.sleep(0.01)
             status = 200
             if head.startswith("PATCH /admin/tokens "):
-                status = self._patch(fields["Authorization"], body.decode())
+                status = await self._patch(fields["Authorization"], body.decode())
+            else:
+                self.pings += 1
+                await asyncio.sleep(self.pause)
             writer.write(f"HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".encode())
             await writer.drain()
         writer.close()
         self._writers.discard(writer)
 
-    def _patch(self, password: str, tokens: str) -> int:
+    async def _patch(self, password: str, tokens: str) -> int:
+        process = self.process
+        self.stalled += self.stalls
+        while self.stalls and process == self.process:  # noqa: ASYNC110 - tests set it
+            await asyncio.sleep(0.01)
         if self.refuses or password != admin_password(ADMIN_KEY, self.lane):
             return 403
-        self.token = tokens
-        self.node.log.append(f"patch {self.lane} {self.name}")
+        # What has ended carries nothing out any more.
+        if process == self.process and self.active:
+            self.give(tokens)
         return 200
 
 
-class Runner(LaneRunner):
-    """The lane runner: it works in the agent's threads and reaches the replicas in the loop."""
+class Runner(Client):
+    """The lane runner, without a socket: it reaches the replicas in the loop."""
 
     def __init__(self, node: Node) -> None:
         super().__init__("/nonexistent")
@@ -101,30 +124,24 @@ class Runner(LaneRunner):
         self.broken = False
         self.started_at = time.time()
         self.starting: set[str] = set()
+        self.work: set[asyncio.Task[None]] = set()
 
-    def ask(self, operation: str, lane: str, **arguments: str) -> dict[str, Any]:
+    async def ask(self, operation: str, lane: str, **arguments: str) -> dict[str, Any]:
         """Answer as the lane runner does."""
-        return asyncio.run_coroutine_threadsafe(self._act(operation, lane, arguments), self._node.loop).result(10)
-
-    async def _act(self, operation: str, lane: str, arguments: dict[str, str]) -> dict[str, Any]:
-        node = self._node
+        await asyncio.sleep(0)
         if self.broken:
             raise LaneRunnerError("the lane runner does not answer")
-        replicas = node.replicas[lane]
         if operation == "status":
-            token = node.laid_down.get(lane, "")
-            return {
-                "token": hashlib.sha256(token.encode()).hexdigest() if token else "",
-                "replicas": {
-                    name: {
-                        "active": replica.active,
-                        "starting": name in self.starting,
-                        "current": True,
-                        "started_at": self.started_at,
-                    }
-                    for name, replica in replicas.items()
-                },
-            }
+            return self._status(lane)
+        # It ends what it has begun, whether anybody waits for that or not.
+        work = asyncio.create_task(self._act(operation, lane, arguments))
+        self.work.add(work)
+        work.add_done_callback(self.work.discard)
+        await asyncio.shield(work)
+        return {}
+
+    async def _act(self, operation: str, lane: str, arguments: dict[str, str]) -> None:
+        node, replicas = self._node, self._node.replicas[lane]
         node.log.append(" ".join([operation, lane, *(value for name, value in arguments.items() if name == "replica")]))
         if operation == "put":
             node.laid_down[lane] = arguments["token"]
@@ -133,13 +150,29 @@ class Runner(LaneRunner):
         elif operation != "end":
             if operation == "stop":
                 node.laid_down.pop(lane, None)
-            for replica in replicas.values():
+            for name, replica in replicas.items():
+                if arguments.get("replica", name) != name:
+                    continue
                 if operation in ("stop", "roll"):
                     await replica.stop()
                 if operation in ("start", "roll") and not replica.active:
                     await replica.start()
                     self.started_at = time.time()
-        return {}
+
+    def _status(self, lane: str) -> dict[str, Any]:
+        token = self._node.laid_down.get(lane, "")
+        return {
+            "token": hashlib.sha256(token.encode()).hexdigest() if token else "",
+            "replicas": {
+                name: {
+                    "active": replica.active,
+                    "starting": name in self.starting,
+                    "current": True,
+                    "started_at": self.started_at,
+                }
+                for name, replica in self._node.replicas[lane].items()
+            },
+        }
 
 
 class Node:
@@ -147,11 +180,11 @@ class Node:
 
     def __init__(self, folder: Path, names: tuple[str, ...] = ("alice",), **health: Any) -> None:
         self.folder = folder
-        self.loop = asyncio.get_running_loop()
         self.log: list[str] = []
         self.laid_down: dict[str, str] = {}
         self.renewals: list[dict[str, Any]] = []
         self.renew: Renew = self.issue
+        self.login_due: set[str] = set()
         self.issued = 0
         self.alerts: Alerts | None = None
         self.clock: Callable[[], float] = time.time
@@ -202,8 +235,11 @@ class Node:
 
     async def _renew(self, request: dict[str, Any], _timeout: float) -> dict[str, Any]:
         self.renewals.append(request)
-        await self.renew(request)
-        record = self.store.load(request["name"])
+        try:
+            await self.renew(request)
+            record = self.store.load(request["name"])
+        except AccountsError as error:
+            raise RenewalError(error.sentence) from None
         assert record is not None
         halted = record.state in ("quarantined", "needs_operator")
         outcome = Outcome(
@@ -216,7 +252,7 @@ class Node:
             next_renewal=None if halted else record.not_before or time.time() + 1000,
             token_fingerprint=record.token_fingerprint,
         )
-        return asdict(outcome)
+        return {**asdict(outcome), "login_due": request["name"] in self.login_due and not request["log_in"]}
 
     async def issue(self, request: dict[str, Any]) -> Record:
         """Renew as the provider does: a new token for one that was rejected or is missing, else nothing."""
@@ -235,7 +271,7 @@ class Node:
     def question(self, lane: str, status: int = 401, **changes: Any) -> Question:
         """Return the question about a request that a lane could not answer."""
         address = f"{self.replicas[lane]['a'].address}:8081"
-        question = Question("r", (address,), status, answered=True, tried_at=time.time(), retry_after=None, turn=1)
+        question = Question("r", (address,), status, answered=True, tried_at=time.time(), retry_after=None, retry=1)
         return replace(question, **changes)
 
     async def ask(self, lane: str, status: int = 401, **changes: Any) -> Answer:
@@ -264,9 +300,10 @@ class Node:
 
     async def close(self) -> None:
         """Stop everything."""
+        await asyncio.gather(*self.runner.work)
         for pair in self.replicas.values():
             for replica in pair.values():
-                replica.hangs = False
+                replica.hangs = replica.stalls = False
                 await replica.stop()
         self.store.close()
         await asyncio.sleep(0.05)

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import node_modules  # noqa: F401 - the programs import from there
 import yaml
 
 ROLE = Path(__file__).resolve().parents[3] / "roles/api"

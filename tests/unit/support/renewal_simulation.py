@@ -412,7 +412,7 @@ class Simulation:
                 self._store.change_node(lambda state: replace(state, queue=(("other", number),)))
             real(draft, path, **folders)
 
-        with mock.patch.object(atomic_file.os, "rename", rename):
+        with mock.patch("os.rename", rename):
             yield
 
     def lock_the_node(self) -> None:

@@ -18,20 +18,16 @@ from pathlib import Path
 
 from dcta_library.accounts.credentials import load_credentials
 from dcta_library.accounts.errors import AccountsError
+from dcta_library.accounts.node_paths import AGENT_MEMORY, AGENT_SETTINGS, ALERT_MEMORY, TOKENS, TOKENS_OWNER
 from dcta_library.accounts.store import Store
 from lanes import LaneError, load_lanes
 
+from .agent import Agent
 from .alerts import Alerts
 from .config import Config, ConfigError, load_config
 from .reports import listen
 from .server import serve
-from .service import Agent
 
-CONFIG = Path("/etc/dcta/agent.json")
-STORE = "/var/lib/dcta/tokens"
-OWNER = "dcta-agent"
-MEMORY = Path("/var/lib/dcta/agent/lanes.json")
-ALERTS = Path("/var/lib/dcta/agent/alerts.json")
 # sd_listen_fds(3): the first socket that systemd passes, and what the sockets are called.
 LISTEN_FD = 3
 QUESTIONS, REPORTS = "dcta-agent.socket", "dcta-agent-log.socket"
@@ -41,10 +37,10 @@ BACKLOG = 1024
 
 def make_agent() -> Agent:
     """Put the agent together from what systemd and the role laid down."""
-    credentials, config = Path(os.environ["CREDENTIALS_DIRECTORY"]), load_config(CONFIG)
+    credentials, config = Path(os.environ["CREDENTIALS_DIRECTORY"]), load_config(Path(AGENT_SETTINGS))
     admin_key = (credentials / "admin_key").read_bytes()
     alerts = make_alerts(credentials, config)
-    return Agent(load_lanes(), config, Store(STORE, OWNER), admin_key, MEMORY, alerts=alerts)
+    return Agent(load_lanes(), config, Store(TOKENS, TOKENS_OWNER), admin_key, Path(AGENT_MEMORY), alerts=alerts)
 
 
 def make_alerts(credentials: Path, config: Config) -> Alerts | None:
@@ -55,7 +51,7 @@ def make_alerts(credentials: Path, config: Config) -> Alerts | None:
     # Of all that the file holds only these names stay in memory.
     accounts = load_credentials(str(credentials / "accounts"))
     by_hand = frozenset(name for name, account in accounts.items() if account.kind == "access_token")
-    return Alerts(config.node, config.alerts.days, by_hand, ALERTS)
+    return Alerts(config.node, config.alerts.days, by_hand, Path(ALERT_MEMORY))
 
 
 def passed_sockets() -> dict[str, socket.socket]:

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from dcta_library.accounts import atomic_file
 from dcta_library.accounts.record import Record
 
 log = logging.getLogger(__name__)
@@ -258,7 +259,7 @@ class Alerts:
     async def _remember(self) -> None:
         document = {"announced": [asdict(alert) for alert in self._announced.values()], "pending": self._pending}
         try:
-            await asyncio.to_thread(_write, self._memory, json.dumps(document))
+            await asyncio.to_thread(atomic_file.replace, str(self._memory), json.dumps(document).encode())
         except OSError as error:
             log.warning(
                 "alerts may be sent again after a restart, %s cannot be written: %s", self._memory, error.strerror
@@ -276,17 +277,6 @@ class Alerts:
         else:
             self._announced = {alert.key: alert for alert in announced}
             self._pending = pending
-
-
-def _write(path: Path, text: str) -> None:
-    """Replace a file of the agent's; when this returns it is on the disk."""
-    temporary = path.with_suffix(".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(descriptor)
-    temporary.replace(path)
 
 
 def _rfc3339(at: float) -> str:

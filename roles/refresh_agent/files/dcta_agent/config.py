@@ -15,11 +15,30 @@ from dcta_library.accounts.errors import AccountsError
 from dcta_library.accounts.limits import Limits
 from dcta_library.accounts.provider import Provider
 
-from .hold import HoldLimits
-
 
 class ConfigError(Exception):
     """One sentence that names what was wrong and the cure."""
+
+
+@dataclass(frozen=True)
+class HoldLimits:
+    """How long a request may wait.
+
+    Attributes:
+        hold_seconds: for a lane to become good.
+        rest_seconds: how long an account rests after a 429 that names no time.
+        retry_after_seconds: what a refused client is told when nothing better is known.
+        requests_per_account: how many requests an account answers at a time; 0 leaves that to ChatGPT.
+        blocked_failures: answers with status 500 in a row after which an account's address counts as blocked.
+        blocked_seconds: after which one request finds out whether it still is.
+    """
+
+    hold_seconds: float = 60.0
+    rest_seconds: float = 30.0
+    retry_after_seconds: float = 10.0
+    requests_per_account: int = 0
+    blocked_failures: int = 5
+    blocked_seconds: float = 30.0
 
 
 @dataclass(frozen=True)

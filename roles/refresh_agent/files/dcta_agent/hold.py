@@ -6,53 +6,23 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from . import answers
+from .answers import Answer
+from .config import HoldLimits
 from .lane import Lane
+from .lessons import Lessons
 from .question import Question
 
-# nginx allows ten internal redirects, two for each turn; one more turn would end in an HTML page of its own.
-TURNS_MAX = 4
+# nginx allows ten internal redirects, two for each retry; one more would end in an HTML page of its own.
+RETRIES_MAX = 4
 # Lanes that were good on sight have failed this request by then: one with a newer token is worth a wait.
-TURNS_ON_SIGHT = 2
-# Whatever a lane's answer asks for, it rests a little and not for good.
-REST_SECONDS_MIN, REST_SECONDS_MAX = 1.0, 86400.0
+RETRIES_ON_SIGHT = 2
 # A load balancer waits no longer than some seconds for its answer.
 READY_SECONDS, READY_PAUSE = 1.0, 0.05
-
-
-@dataclass(frozen=True)
-class HoldLimits:
-    """How long a request may wait.
-
-    Attributes:
-        hold_seconds: for a lane to become good.
-        rest_seconds: how long an account rests after a 429 that names no time.
-        retry_after_seconds: what a refused client is told when nothing better is known.
-        requests_per_account: how many requests an account answers at a time; 0 leaves that to ChatGPT.
-        blocked_failures: answers with status 500 in a row after which an account's address counts as blocked.
-        blocked_seconds: after which one request finds out whether it still is.
-    """
-
-    hold_seconds: float = 60.0
-    rest_seconds: float = 30.0
-    retry_after_seconds: float = 10.0
-    requests_per_account: int = 0
-    blocked_failures: int = 5
-    blocked_seconds: float = 30.0
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the gateway is told: the lane to go to, or the end."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = b""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +58,17 @@ class Hold:
     ) -> None:
         self._lanes = {lane.address: lane for lane in lanes}
         self._limits = limits
-        self._on_rejected = on_rejected
-        self._on_rest = on_rest
-        self._on_down = on_down
         self._on_blocked = on_blocked
         self._clock = clock
+        self._lessons = Lessons(
+            self._lanes,
+            limits,
+            on_rejected=on_rejected,
+            on_rest=on_rest,
+            on_down=on_down,
+            on_blocked=self._blocked_or_not,
+            clock=clock,
+        )
         # The oldest first.
         self._waiters: dict[_Waiter, None] = {}
         self._choices = 0
@@ -120,10 +96,7 @@ class Hold:
             address: where its last try went.
             status: what was answered there; None if nothing was.
         """
-        lane = self._lanes.get(address.rpartition(":")[0])
-        # From 500 on it may be the gateway's own, and a 500 comes as a question.
-        if lane is not None and status is not None and status < 500:
-            self._is_reached(lane)
+        self._lessons.ended(address, status)
         self._release(request_id)
 
     def settled(self) -> dict[str, list[str]]:
@@ -151,58 +124,10 @@ class Hold:
         if any(freed):
             self._fill()
 
-    def learn(self, question: Question) -> None:
-        """Take from a question what it says of the lane that was tried."""
-        tried = [
-            lane for address in question.addresses if (lane := self._lanes.get(address.rpartition(":")[0])) is not None
-        ]
-        if question.status == 502 and not question.answered:
-            # The gateway comes only when nobody listened at any of the addresses that it tried.
-            for lane in tried:
-                self._on_down(lane)
-        elif tried and question.status == 401:
-            lane = tried[-1]
-            # A clock that was set back must not make a token newer than it is.
-            lane.delivered_at = min(lane.delivered_at, self._clock())
-            # The token may have been replaced while the answer was on its way.
-            if lane.token and question.tried_at > lane.delivered_at and lane.rejected_at is None:
-                lane.rejected_at = question.tried_at
-                self._on_rejected(lane)
-        elif tried and question.status == 429:
-            lane = tried[-1]
-            pause = self._limits.rest_seconds if question.retry_after is None else question.retry_after
-            pause = min(max(pause, REST_SECONDS_MIN), REST_SECONDS_MAX)
-            lane.resting_until = max(lane.resting_until, question.tried_at + pause)
-            self._on_rest(lane)
-        elif tried and question.status == 500 and question.answered:
-            self._learn_failure(tried[-1])
-        if tried and question.status in (401, 429):
-            self._is_reached(tried[-1])
-
-    def _learn_failure(self, lane: Lane) -> None:
-        # That the service answered otherwise than it should, with a page that blocks the address or not at all, is all
-        # that the program tells.
-        lane.failures += 1
-        if lane.failures < self._limits.blocked_failures:
-            return
-        now = self._clock()
-        lane.blocked_until = now + self._limits.blocked_seconds
-        if lane.blocked_since is None:
-            lane.blocked_since = now
-            self._on_blocked(lane)
-
-    def _is_reached(self, lane: Lane) -> None:
-        """Note that the service itself has answered a lane."""
-        lane.failures = 0
-        if lane.blocked_since is not None:
-            lane.blocked_since, lane.blocked_until = None, 0.0
-            self._on_blocked(lane)
-            self.wake()
-
     async def answer(self, question: Question) -> Answer:
         """Answer one question, now or when a lane has become good and has a place."""
         self._release(question.request_id)
-        self.learn(question)
+        self._lessons.learn(question)
         answer = self._answer_at_once(question)
         if answer is not None:
             return answer
@@ -226,14 +151,13 @@ class Hold:
     def _answer_at_once(self, question: Question) -> Answer | None:
         now = self._clock()
         if question.answered and question.status not in (401, 429):
-            tried = self._lanes.get(question.addresses[-1].rpartition(":")[0])
+            tried = self._lessons.lane_at(question.addresses[-1])
             if question.status != 500 or tried is None or tried.blocked_since is None:
                 # It is done, whatever came of it: once more could be twice.
-                sentence = "The program could not reach ChatGPT: try again later."
-                return _error(502, "server_error", "bad_gateway", sentence, 1.0)
+                return answers.unreachable()
             if self._all_blocked(now):
                 return self._blocked(now)
-        if question.turn > TURNS_MAX:
+        if question.retry > RETRIES_MAX:
             return self._limit(now) if self._all_rest(now) else self._refuse("every account that was tried refused it")
         return None
 
@@ -274,8 +198,8 @@ class Hold:
             lane.serving[question.request_id] = now
         if lane.blocked_since is not None:
             # One request is enough to find out.
-            lane.blocked_until = now + self._limits.blocked_seconds
-        return Answer(200, {"X-Accel-Redirect": "@retry", "X-Lane": f"lane_{lane.name}"})
+            lane.block(now, self._limits.blocked_seconds)
+        return answers.go_to(lane.name)
 
     def _deadline(self, waiter: _Waiter, now: float) -> float:
         # The clock may be set while a request waits.
@@ -292,6 +216,11 @@ class Hold:
     def _has_place(self, lane: Lane) -> bool:
         return not self.bounded or len(lane.serving) < self._limits.requests_per_account
 
+    def _blocked_or_not(self, lane: Lane) -> None:
+        self._on_blocked(lane)
+        if lane.blocked_since is None:
+            self.wake()
+
     def _release(self, request_id: str) -> None:
         """Give the place of a request to the one that waits longest."""
         freed = [lane.serving.pop(request_id, None) for lane in self._lanes.values()]
@@ -307,7 +236,7 @@ class Hold:
 
     def _choose(self, question: Question, now: float, awaited: bool) -> Lane | None:
         good = [lane for lane in self._lanes.values() if lane.is_good(now) and self._has_place(lane)]
-        if question.status == 401 and question.turn > TURNS_ON_SIGHT:
+        if question.status == 401 and question.retry > RETRIES_ON_SIGHT:
             fresh = [lane for lane in good if lane.delivered_at >= question.tried_at]
             good = fresh if fresh or awaited else good
         if not good:
@@ -328,18 +257,13 @@ class Hold:
         return bool(able) and all(now < lane.blocked_until for lane in able)
 
     def _blocked(self, now: float) -> Answer:
-        until = min(lane.blocked_until for lane in self._lanes.values() if lane.has_token(now))
-        sentence = "ChatGPT does not answer this node at present: try again later."
-        return _error(503, "server_error", "address_blocked", sentence, until - now)
+        return answers.blocked(min(lane.blocked_until for lane in self._lanes.values() if lane.has_token(now)) - now)
 
     def _limit(self, now: float) -> Answer:
-        until = min(lane.resting_until for lane in self._lanes.values() if lane.has_token(now))
-        sentence = "Every account of this node is at the limit that ChatGPT sets: try again later."
-        return _error(429, "rate_limit_error", "rate_limit_exceeded", sentence, until - now)
+        return answers.limited(min(lane.resting_until for lane in self._lanes.values() if lane.has_token(now)) - now)
 
     def _refuse(self, reason: str) -> Answer:
-        sentence = f"The request was held, but {reason}: try again later."
-        return _error(503, "server_error", "no_account_available", sentence, self._pause())
+        return answers.refused(reason, self._pause())
 
     def _pause(self) -> float:
         """Return in how many seconds the first lane may be good."""
@@ -350,23 +274,11 @@ class Hold:
         return min(hopes, default=self._limits.retry_after_seconds)
 
     async def readiness(self) -> Answer:
-        """Say whether a request can be answered. Whoever asks has no key, so no account is named or counted."""
+        """Say whether a request can be answered."""
         end = time.monotonic() + READY_SECONDS
         while not any(lane.is_good(self._clock()) for lane in self._lanes.values()):
             # A request would be held meanwhile.
             if time.monotonic() >= end or not any(lane.busy for lane in self._lanes.values()):
-                return _answer(503, {"status": "not ready"}, self._pause())
+                return answers.not_ready(self._pause())
             await asyncio.sleep(READY_PAUSE)
-        return _answer(200, {"status": "ready"})
-
-
-def _error(status: int, kind: str, code: str, sentence: str, retry_after: float) -> Answer:
-    document = {"error": {"message": sentence, "type": kind, "param": None, "code": code}}
-    return _answer(status, document, retry_after)
-
-
-def _answer(status: int, document: Mapping[str, object], retry_after: float | None = None) -> Answer:
-    headers = {"Content-Type": "application/json"}
-    if retry_after is not None:
-        headers["Retry-After"] = str(max(1, math.ceil(retry_after)))
-    return Answer(status, headers, json.dumps(document).encode())
+        return answers.ready()

@@ -1,16 +1,18 @@
 # Copyright (c) 2026, the dcta.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the agent knows of one lane."""
+"""What the agent knows of one lane, and how that changes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 # The gateway connects to a lane within milliseconds after the lane was named.
 SETTLED_SECONDS = 2.0
+# Whatever a lane's answer asks for, it rests a little and not for good.
+REST_SECONDS_MIN, REST_SECONDS_MAX = 1.0, 86400.0
 
 
 @dataclass
@@ -23,13 +25,16 @@ class Lane:
         ports: their ports by name.
         token: fingerprint of the token that its replicas were given last, "" when they have none.
         delivered_at: when all of them had it.
+        unanswered: fingerprint of the token that a replica was sent without having answered, by the replica's name.
         rejected_at: when the try began to which the service answered 401; None while the token counts as good.
+        rejections: how many times the token was rejected since the agent started.
         expires_at: when the token runs out; None if nobody knows.
         resting_until: the service answered 429: no request before then.
         up: whether its replicas answer, by name.
         next_attempt: when a renewal is due next; None when only the operator can change something.
         attempt_for: the token's fingerprint and the account's state that this time was told for.
-        busy: a renewal or delivery is under way, or tried again soon.
+        renewing: whether a renewal is under way.
+        busy: whether a renewal or delivery is under way, or tried again soon.
         chosen: the number of the choice that named the lane last, so that held requests spread.
         serving: since when it serves which request; kept only where the requests of an account are bounded.
         failures: how many answers in a row were a 500.
@@ -42,18 +47,23 @@ class Lane:
     ports: dict[str, int]
     token: str = ""
     delivered_at: float = 0.0
+    unanswered: dict[str, str] = field(default_factory=dict)
     rejected_at: float | None = None
+    rejections: int = 0
     expires_at: float | None = None
     resting_until: float = 0.0
     up: dict[str, bool] = field(default_factory=dict)
     next_attempt: float | None = 0.0
     attempt_for: tuple[str, str] = ("", "")
+    renewing: bool = False
     busy: bool = True
     chosen: int = 0
     serving: dict[str, float] = field(default_factory=dict)
     failures: int = 0
     blocked_since: float | None = None
     blocked_until: float = 0.0
+
+    # Whether it can serve.
 
     def has_token(self, now: float) -> bool:
         """Say whether its replicas hold a token that should be accepted."""
@@ -70,6 +80,107 @@ class Lane:
         if self.busy:
             return now
         return None if self.next_attempt is None else max(now, self.next_attempt)
+
+    # Its token.
+
+    def delivered(self, fingerprint: str, at: float) -> None:
+        """Note that all replicas hold a token."""
+        self.token, self.delivered_at, self.rejected_at = fingerprint, at, None
+
+    def ended(self, replica: str) -> None:
+        """Note that nothing is open at a replica any more: it has answered, or its process has ended."""
+        self.unanswered.pop(replica, None)
+
+    def empty(self) -> None:
+        """Note that there is no token that the lane may run with."""
+        self.token, self.expires_at, self.up = "", None, {}
+
+    def reject(self, tried_at: float, now: float) -> bool:
+        """Note a 401 of the service.
+
+        Args:
+            tried_at: when the request was sent that got it.
+            now: seconds since the epoch.
+
+        Returns:
+            Whether it is news of the token in use: that may have been replaced while the answer was on its way.
+        """
+        # A clock that was set back must not make a token newer than it is.
+        self.delivered_at = min(self.delivered_at, now)
+        if not self.token or tried_at <= self.delivered_at or self.rejected_at is not None:
+            return False
+        self.rejected_at = tried_at
+        self.rejections += 1
+        return True
+
+    def compare(self, *, rejected: bool, issued_at: float | None, expires_at: float | None, now: float) -> None:
+        """Take over what the store knows of the token in use.
+
+        Args:
+            rejected: whether the service rejected it.
+            issued_at: when it was issued.
+            expires_at: when it runs out; None if nobody knows.
+            now: seconds since the epoch.
+        """
+        if self.rejected_at is not None and (issued_at or 0.0) > self.rejected_at:
+            # The provider issued the same token anew.
+            self.rejected_at = None
+        if rejected and self.rejected_at is None:
+            self.rejected_at = now
+        self.expires_at = expires_at
+
+    # Its renewals.
+
+    def is_due(self, now: float) -> bool:
+        """Say whether a renewal is due."""
+        return self.next_attempt is not None and now >= self.next_attempt
+
+    def renew_by(self, at: float) -> None:
+        """Let a renewal be due at some time at the latest."""
+        self.next_attempt = at if self.next_attempt is None else min(self.next_attempt, at)
+
+    # Its replicas.
+
+    def is_down(self) -> None:
+        """Note that nobody listened."""
+        self.up = dict.fromkeys(self.ports, False)
+
+    def is_up(self) -> bool:
+        """Say whether all replicas answer."""
+        return all(self.up.get(replica) for replica in self.ports)
+
+    def seen(self, replica: str, *, answers: bool) -> bool:
+        """Note whether a replica answers; say whether it did not before and does now."""
+        came_up = answers and not self.up.get(replica)
+        self.up[replica] = answers
+        return came_up
+
+    # What the service's answers tell.
+
+    def rest(self, seconds: float, since: float) -> None:
+        """Note a 429 that asks for some seconds of rest since some time; an earlier one that asked for more stays."""
+        pause = min(max(seconds, REST_SECONDS_MIN), REST_SECONDS_MAX)
+        self.resting_until = max(self.resting_until, since + pause)
+
+    def block(self, now: float, seconds: float) -> bool:
+        """Note that ChatGPT refuses the lane's address; one request finds out after some seconds whether it still does.
+
+        Returns:
+            Whether that is news.
+        """
+        self.blocked_until = now + seconds
+        if self.blocked_since is not None:
+            return False
+        self.blocked_since = now
+        return True
+
+    def reached(self) -> bool:
+        """Note that the service itself has answered; say whether the address counted as blocked."""
+        was_blocked = self.blocked_since is not None
+        self.failures, self.blocked_since, self.blocked_until = 0, None, 0.0
+        return was_blocked
+
+    # The requests that it serves.
 
     def settled(self, now: float) -> list[str]:
         """Return the requests that must have a connection by now unless they have ended."""
@@ -93,6 +204,8 @@ class Lane:
             del self.serving[request]
         return bool(lost)
 
+    # Clocks and restarts.
+
     def set_back(self, seconds: float) -> None:
         """Let times keep their distance from now when the clock was set back by some seconds."""
         self.delivered_at -= seconds
@@ -111,6 +224,28 @@ class Lane:
         return {
             "token": self.token,
             "delivered_at": self.delivered_at,
+            "unanswered": self.unanswered,
             "resting_until": self.resting_until,
             "blocked_since": self.blocked_since,
         }
+
+    def recall(self, known: Mapping[str, Any], now: float) -> None:
+        """Take over what was remembered.
+
+        Args:
+            known: see `remembered`.
+            now: seconds since the epoch.
+
+        Raises:
+            LookupError: something is missing.
+            TypeError: something has another form.
+            ValueError: something is no number.
+        """
+        token, unanswered = str(known["token"]), dict(known.get("unanswered", {}))
+        # A clock that was set back must not make a token newer, or a rest longer, than it is.
+        delivered_at = min(float(known["delivered_at"]), now)
+        resting_until = min(float(known["resting_until"]), now + REST_SECONDS_MAX)
+        blocked_since = known.get("blocked_since")
+        self.blocked_since = None if blocked_since is None else min(float(blocked_since), now)
+        self.token, self.delivered_at, self.resting_until = token, delivered_at, resting_until
+        self.unanswered = {replica: str(unanswered[replica]) for replica in self.ports if replica in unanswered}

@@ -24,7 +24,7 @@ class Question:
         answered: whether the lane itself gave that status.
         tried_at: when the last try began, in seconds since the epoch.
         retry_after: what the lane's answer asked for, in seconds.
-        turn: how many times this request has come to the agent, this time included.
+        retry: the number of the retry that is asked for, from 1; of a new request it is its first try.
     """
 
     request_id: str
@@ -33,12 +33,12 @@ class Question:
     answered: bool
     tried_at: float
     retry_after: float | None
-    turn: int
+    retry: int
 
     @property
     def is_new(self) -> bool:
         """Whether no lane was tried yet: the gateway asks for a place before it sends the request anywhere."""
-        return self.addresses == ("",) and self.turn == 1
+        return self.addresses == ("",) and self.retry == 1
 
     @classmethod
     def from_headers(cls, headers: Mapping[str, str], now: float) -> Question:
@@ -64,7 +64,7 @@ class Question:
             answered=_number(_last(headers.get("x-upstream-header-time", ""))) is not None,
             tried_at=asked_at - (seconds or 0.0),
             retry_after=_number(headers.get("x-retry-after", "")),
-            turn=1 + sum(one.startswith("unix:") for one in passes),
+            retry=1 + sum(one.startswith("unix:") for one in passes),
         )
 
 

@@ -11,7 +11,8 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-from .hold import Answer, Hold
+from .answers import Answer
+from .hold import Hold
 from .question import Question
 
 HEADERS_MAX = 200

@@ -17,8 +17,8 @@ import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-# The role accounts lays it down for the identity provider; what the system trusts is trusted as well.
-CA_BUNDLE = Path("/etc/dcta/ca-bundle.pem")
+from dcta_library.accounts.node_paths import CA_BUNDLE
+
 CREDENTIAL = "alert_webhook"
 SECONDS = 10.0
 
@@ -35,13 +35,13 @@ def webhook_url() -> str:
         return ""
 
 
-def send(url: str, body: bytes, ca_bundle: Path = CA_BUNDLE) -> None:
+def send(url: str, body: bytes, ca_bundle: Path = Path(CA_BUNDLE)) -> None:
     """Post a JSON document.
 
     Args:
         url: where to, http or https; a user and a password in it are sent as RFC 7617 says.
         body: the document.
-        ca_bundle: certificates to trust beside the system's, if the file exists.
+        ca_bundle: certificates to trust beside the system's, if the file exists; the identity provider's by default.
 
     Raises:
         WebhookError: the receiver did not answer, or not with 2xx; a redirect is not followed.

@@ -83,8 +83,8 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
             pass
     monkeypatch.setattr(account_forget, "HttpSession", scene.session)
     monkeypatch.setattr(account_forget, "LaneRunner", scene.lane_runner)
-    monkeypatch.setattr(account_forget, "RUN_DIRECTORY", tmp_path / "run")
-    monkeypatch.setattr(account_forget, "SOCKET", str(tmp_path / "socket"))
+    monkeypatch.setattr(account_forget, "LANE_RUNNER_FOLDER", str(tmp_path / "run"))
+    monkeypatch.setattr(account_forget, "LANE_RUNNER_SOCKET", str(tmp_path / "socket"))
     monkeypatch.setattr("ansible.module_utils.basic.AnsibleModule.run_command", scene.clean)
     return scene
 

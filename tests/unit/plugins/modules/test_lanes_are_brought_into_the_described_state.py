@@ -11,11 +11,13 @@ import os
 import pwd
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.errors import StoreError
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.record import Record
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.store import Store
 from ansible_collections.dcta.fleet.plugins.module_utils.lane_runner import LaneRunnerError
@@ -32,6 +34,8 @@ class Runner:
         self.replicas: dict[str, dict[str, dict[str, bool]]] = {}
         self.asked: list[tuple[str, str]] = []
         self.broken: set[str] = set()
+        # What happens on the node right before an operation.
+        self.before: dict[str, Callable[[], None]] = {}
 
     def __call__(self) -> Runner:
         """Return itself, where the module makes a client."""
@@ -48,6 +52,7 @@ class Runner:
 
     def ask(self, operation: str, name: str, **arguments: str) -> dict[str, Any]:
         """Answer as the lane runner does."""
+        self.before.pop(f"{operation} {name}", lambda: None)()
         if name in self.broken:
             raise LaneRunnerError(f"{name} does not run")
         if operation == "status":
@@ -71,9 +76,9 @@ def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
     (tmp_path / "run").mkdir()
     (tmp_path / "socket").touch()
     monkeypatch.setattr(lanes, "LaneRunner", fake)
-    monkeypatch.setattr(lanes, "RUN_DIRECTORY", tmp_path / "run")
-    monkeypatch.setattr(lanes, "SOCKET", str(tmp_path / "socket"))
-    monkeypatch.setattr(lanes, "DESCRIPTION", tmp_path / "lanes.json")
+    monkeypatch.setattr(lanes, "LANE_RUNNER_FOLDER", str(tmp_path / "run"))
+    monkeypatch.setattr(lanes, "LANE_RUNNER_SOCKET", str(tmp_path / "socket"))
+    monkeypatch.setattr(lanes, "LANES", str(tmp_path / "lanes.json"))
     (tmp_path / "lanes.json").write_text(json.dumps({"lanes": dict.fromkeys(("alice", "bob", "carol", "dave"))}))
     return fake
 
@@ -156,18 +161,147 @@ def test_another_token_is_laid_down_before_the_lane_is_rolled(tmp_path: Path, ru
     assert runner.tokens == {"alice": "planted-next"}
 
 
-@pytest.mark.parametrize("changes", [{"expires_at": 1.0}, {"access_token": None}, {"rejected": True}])
-def test_a_lane_without_a_usable_token_is_stopped_and_stays_so(
+EXPIRED: dict[str, Any] = {"expires_at": 1.0}
+REJECTED: dict[str, Any] = {"rejected_token": hashlib.sha256(b"planted-alice").hexdigest()[:16]}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {**EXPIRED, "state": "needs_operator"},
+        {**REJECTED, "state": "quarantined"},
+        {**EXPIRED, "state": "new"},
+        {"access_token": None},
+    ],
+)
+def test_a_lane_without_a_token_to_run_with_is_stopped_and_stays_so(
     tmp_path: Path, runner: Runner, run: Run, changes: dict[str, Any]
 ) -> None:
     save(tmp_path, "alice")
     run("alice")
-    if changes.pop("rejected", False):
-        changes["rejected_token"] = hashlib.sha256(b"planted-alice").hexdigest()[:16]
     save(tmp_path, "alice", **changes)
     assert run("alice")["lanes"] == {"alice": "stopped"}
     assert run("alice")["lanes"] == {"alice": "none"}
     assert runner.asked.count(("stop", "alice")) == 1
+
+
+@pytest.mark.parametrize("changes", [EXPIRED, {**REJECTED, "state": "waiting"}])
+def test_a_deployment_while_the_next_token_is_fetched_does_not_stop_the_lane(
+    tmp_path: Path, runner: Runner, run: Run, changes: dict[str, Any]
+) -> None:
+    save(tmp_path, "alice")
+    run("alice")
+    runner.asked.clear()
+    save(tmp_path, "alice", **changes)
+    assert run("alice")["lanes"] == {"alice": "none"}
+    assert runner.asked == []
+
+
+@pytest.mark.parametrize("changes", [EXPIRED, REJECTED])
+def test_a_lane_that_does_not_run_is_not_started_with_a_token_that_cannot_serve(
+    tmp_path: Path, runner: Runner, run: Run, changes: dict[str, Any]
+) -> None:
+    save(tmp_path, "alice", **changes)
+    assert run("alice")["lanes"] == {"alice": "none"}
+    assert runner.asked == []
+
+
+def test_a_record_that_cannot_be_understood_stops_no_lane(tmp_path: Path, runner: Runner, run: Run) -> None:
+    save(tmp_path, "alice")
+    run("alice")
+    runner.asked.clear()
+    (tmp_path / "tokens/alice.json").write_text("{")
+    assert run("alice", check=True)["lanes"] == run("alice")["lanes"] == {"alice": "none"}
+    assert runner.asked == []
+
+
+# The order in which tokens are laid down.
+
+
+def test_a_token_is_read_right_before_it_is_laid_down(tmp_path: Path, runner: Runner, run: Run) -> None:
+    """The agent may renew and deliver while this module waits for a lane."""
+    save(tmp_path, "alice")
+    save(tmp_path, "bob")
+
+    def renew() -> None:
+        save(tmp_path, "bob", access_token="planted-newer")
+
+    runner.before = {"status alice": renew, "status bob": renew}
+    run("alice", "bob")
+    assert runner.tokens == {"alice": "planted-alice", "bob": "planted-newer"}
+
+
+def test_what_is_laid_down_meanwhile_is_never_replaced_by_something_older(
+    tmp_path: Path, runner: Runner, run: Run
+) -> None:
+    """The agent holds the delivery, renews and lays down; the module comes after it."""
+    save(tmp_path, "alice")
+    with Store(str(tmp_path / "tokens"), pwd.getpwuid(os.getuid()).pw_name) as store, ThreadPoolExecutor(1) as pool:
+        with store.delivery("alice", 1):
+            running = pool.submit(run, "alice")
+            with pytest.raises(TimeoutError):
+                running.result(0.3)
+            assert runner.asked == []
+            save(tmp_path, "alice", access_token="planted-newer")
+            runner.tokens["alice"] = "planted-newer"
+        assert running.result(10)["lanes"] == {"alice": "started"}
+    assert runner.asked == [("start", "alice")]
+    assert runner.tokens == {"alice": "planted-newer"}
+
+
+@pytest.mark.parametrize("slow", ["start", "roll"])
+def test_a_delivery_is_let_go_before_the_lane_moves(tmp_path: Path, runner: Runner, run: Run, slow: str) -> None:
+    """Starts take minutes where a replica finishes its streams, and the agent has a token to deliver."""
+    save(tmp_path, "alice")
+    if slow == "roll":
+        run("alice")
+        save(tmp_path, "alice", access_token="planted-next")
+    seen: list[str] = []
+
+    def deliver() -> None:
+        with Store(str(tmp_path / "tokens"), pwd.getpwuid(os.getuid()).pw_name) as store, store.delivery("alice", 0.1):
+            seen.append(runner.tokens["alice"])
+
+    runner.before = {f"{slow} alice": deliver}
+    run("alice")
+    assert seen == [runner.tokens["alice"]]
+
+
+def test_a_stop_is_decided_and_done_in_one_delivery(tmp_path: Path, runner: Runner, run: Run) -> None:
+    save(tmp_path, "alice")
+    run("alice")
+    save(tmp_path, "alice", access_token=None)
+
+    def deliver() -> None:
+        held = pytest.raises(StoreError)
+        with (
+            Store(str(tmp_path / "tokens"), pwd.getpwuid(os.getuid()).pw_name) as store,
+            held,
+            store.delivery("alice", 0),
+        ):
+            pass
+
+    runner.before = {"stop alice": deliver}
+    assert run("alice")["lanes"] == {"alice": "stopped"}
+
+
+def test_an_account_whose_delivery_is_held_for_too_long_fails_alone(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "DELIVERY_SECONDS", 0.1)
+    save(tmp_path, "alice")
+    save(tmp_path, "bob")
+    with Store(str(tmp_path / "tokens"), pwd.getpwuid(os.getuid()).pw_name) as store, store.delivery("alice", 1):
+        result = run("alice", "bob")
+    assert result["lanes"] == {"bob": "started"}
+    assert "alice.delivery" in result["failed_lanes"]["alice"]
+
+
+def test_check_mode_waits_for_nobody_and_writes_nothing(tmp_path: Path, run: Run) -> None:
+    save(tmp_path, "alice")
+    before = sorted(path.name for path in (tmp_path / "tokens").iterdir())
+    assert run("alice", check=True)["lanes"] == {"alice": "started"}
+    assert sorted(path.name for path in (tmp_path / "tokens").iterdir()) == before
 
 
 def test_the_lane_of_a_removed_account_is_stopped_and_no_other_one_moves(

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts import atomic_file
 from ansible_collections.dcta.fleet.plugins.modules import program_files
 
 Run = Callable[..., dict[str, Any]]
@@ -74,6 +75,31 @@ def test_a_file_that_is_not_as_wanted_is_written_again_and_no_other(tmp_path: Pa
     assert run(FILES)["written"] == [str(path)]
     assert not path.is_symlink()
     assert run(FILES)["changed"] is False
+
+
+def test_files_are_written_in_the_order_in_which_they_are_given(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another file imports is there first."""
+    written: list[str] = []
+    replace = atomic_file.replace
+
+    def remember(path: str, data: bytes, **options: Any) -> None:
+        written.append(path)
+        replace(path, data, **options)
+
+    monkeypatch.setattr(atomic_file, "replace", remember)
+    run({"z.py": "", "b": "import z", "a": "import b"})
+    assert written == [str(tmp_path / "lib" / name) for name in ("z.py", "b", "a")]
+
+
+@pytest.mark.parametrize("name", ["work.py", ".work.py.tmp"])
+def test_a_link_that_somebody_planted_is_replaced_and_not_followed(tmp_path: Path, run: Run, name: str) -> None:
+    (tmp_path / "lib/agent").mkdir(parents=True)
+    (tmp_path / "lib/agent" / name).symlink_to(tmp_path / "elsewhere")
+    run(FILES)
+    assert (tmp_path / "lib/agent/work.py").read_text(encoding="utf-8") == FILES["agent/work.py"]
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_what_an_older_version_left_is_removed_but_not_what_python_compiled(tmp_path: Path, run: Run) -> None:

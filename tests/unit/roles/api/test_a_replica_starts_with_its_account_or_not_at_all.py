@@ -87,7 +87,7 @@ def test_the_programs_files_are_private_whatever_lay_there(tmp_path: Path) -> No
     for name in ("access_tokens.json", ".env", "proxies.txt"):
         Path(name).write_text("old")
         Path(name).chmod(0o666)
-    Path(".env.new").symlink_to(tmp_path / "elsewhere")
+    Path("..env.tmp").symlink_to(tmp_path / "elsewhere")
     start()
     files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in Path().iterdir()}
     assert files == {"access_tokens.json": 0o600, ".env": 0o600, "proxies.txt": 0o600}

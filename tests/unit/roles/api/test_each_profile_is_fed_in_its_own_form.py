@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from lane_programs import FILES, known_profile, load_program, write_lanes
+from lane_programs import known_profile, load_program, write_lanes
 from lanes import Lane, LaneError, check_token, token_document
+from node_modules import files_of_the_lanes
 
 lane_exec = load_program("lane-exec")
 runner = load_program("lanes-runner")
@@ -154,7 +155,7 @@ def test_the_lane_runner_does_not_lay_down_a_token_that_would_end_the_program(
 ) -> None:
     write_lanes(tmp_path / "lanes.json", "alice", **known_profile(MAP))
     monkeypatch.setattr(runner.load_lanes, "__defaults__", (tmp_path / "lanes.json",))
-    monkeypatch.setattr(runner, "RUN_DIRECTORY", tmp_path)
+    monkeypatch.setattr(runner, "LANE_RUNNER_FOLDER", str(tmp_path))
     with pytest.raises(runner.LaneError, match="does not have the form"):
         runner.answer({"operation": "put", "lane": "alice", "token": "opaque"})
     assert not (tmp_path / "alice.json").exists()
@@ -200,7 +201,7 @@ def running(profile: str, program: tuple[str, int]) -> Lane:
 @pytest.fixture
 def put_last(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the lane runner have laid down another token since the replica was started."""
-    monkeypatch.setattr(lane_exec, "RUN_DIRECTORY", folder.parent)
+    monkeypatch.setattr(lane_exec, "LANE_RUNNER_FOLDER", str(folder.parent))
     lay_down(folder, token="planted.token.last")
     (folder.parent / "credentials/lane").rename(folder.parent / "alice.json")
 
@@ -239,11 +240,13 @@ def test_a_program_that_ended_meanwhile_has_not_started(program: tuple[str, int]
 
 
 @pytest.mark.slow
-def test_a_program_that_asks_a_person_waits_instead_of_asking_again() -> None:
+def test_a_program_that_asks_a_person_waits_instead_of_asking_again(tmp_path: Path) -> None:
+    for name, content in files_of_the_lanes().items():
+        (tmp_path / name).write_text(content)
     source = (
-        f"import sys, os; sys.path.insert(0, {str(FILES)!r})\n"
+        f"import sys, os; sys.path.insert(0, {str(tmp_path)!r})\n"
         "import importlib.util, importlib.machinery as machinery\n"
-        f"loader = machinery.SourceFileLoader('lane_exec', {str(FILES / 'lane-exec')!r})\n"
+        f"loader = machinery.SourceFileLoader('lane_exec', {str(tmp_path / 'lane-exec')!r})\n"
         "module = importlib.util.module_from_spec(importlib.util.spec_from_loader('lane_exec', loader))\n"
         "loader.exec_module(module)\n"
         "module.never_ending_input()\n"

@@ -73,8 +73,8 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "credentials/admin_key").write_text("planted-key\n")
     write_accounts(tmp_path)
     write_lanes(tmp_path / "lanes.json", "alice", "alice-a", program=str(tmp_path / "current/program"))
-    monkeypatch.setattr(runner, "RUN_DIRECTORY", tmp_path / "run")
-    monkeypatch.setattr(runner, "CREDENTIALS", tmp_path / "credentials")
+    monkeypatch.setattr(runner, "LANE_RUNNER_FOLDER", str(tmp_path / "run"))
+    monkeypatch.setattr(runner, "CREDENTIALS", str(tmp_path / "credentials"))
     monkeypatch.setattr(runner, "UNIT_DIRECTORY", tmp_path / "units")
     monkeypatch.setattr(runner, "__file__", str(tmp_path / "lib/lanes-runner"))
     monkeypatch.setattr(runner.load_lanes, "__defaults__", (tmp_path / "lanes.json",))
@@ -147,8 +147,10 @@ def test_put_refuses_what_cannot_be_a_token(node: Path, ask: Ask, token: Any) ->
 
 
 def test_put_follows_no_link(node: Path, ask: Ask) -> None:
-    (node / "run/alice.json.new").symlink_to(node / "elsewhere")
-    assert ask("put", token=TOKEN)["ok"] is False
+    for name in ("alice.json", ".alice.json.tmp"):
+        (node / "run" / name).symlink_to(node / "elsewhere")
+    assert ask("put", token=TOKEN)["ok"] is True
+    assert json.loads((node / "run/alice.json").read_text())["access_token"] == TOKEN
     assert not (node / "elsewhere").exists()
 
 
@@ -202,6 +204,14 @@ def test_roll_leaves_the_second_replica_alone_when_the_first_does_not_come_back(
     assert systemd.moved == [("restart", *units("a"))]
 
 
+def test_roll_of_one_replica_leaves_the_other_alone(systemd: Systemd, ask: Ask) -> None:
+    ask("put", token=TOKEN)
+    ask("start")
+    systemd.asked.clear()
+    assert ask("roll", replica="b") == {"ok": True}
+    assert systemd.moved == [("restart", *units("b"))]
+
+
 def test_roll_of_a_lane_without_a_token_restarts_nothing(systemd: Systemd, ask: Ask) -> None:
     assert ask("roll")["ok"] is False
     assert systemd.asked == []
@@ -249,7 +259,7 @@ def test_kill_ends_one_replica_at_once(systemd: Systemd, ask: Ask) -> None:
 
 
 @pytest.mark.parametrize("replica", ["c", "", None, "a@alice.service dcta-gateway", "--all"])
-@pytest.mark.parametrize("operation", ["end", "kill"])
+@pytest.mark.parametrize("operation", ["end", "kill", "roll"])
 def test_what_is_no_replica_is_refused(systemd: Systemd, ask: Ask, operation: str, replica: Any) -> None:
     assert ask(operation, replica=replica)["error"] == "the replica is neither a nor b"
     assert systemd.asked == []
@@ -362,10 +372,11 @@ def test_lanes_whose_names_end_like_a_replica_share_no_file(node: Path, ask: Ask
     for lane in ("alice", "alice-a"):
         ask("put", lane, token=f"{TOKEN}-{lane}")
         ask("start", lane)
-    (node / "run/alice-a.json.new").write_text("half written by the runner of alice-a")
+    half_written = node / "run/.alice-a.json.tmp"
+    half_written.write_text("half written by the runner of alice-a")
     ask("roll", "alice")
     assert json.loads((node / "run/alice-a.json").read_text())["access_token"] == f"{TOKEN}-alice-a"
-    assert (node / "run/alice-a.json.new").exists()
+    assert half_written.exists()
 
 
 # Locks.

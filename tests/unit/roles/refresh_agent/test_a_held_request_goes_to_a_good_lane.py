@@ -13,7 +13,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from dcta_agent.hold import Answer, Hold, HoldLimits
+from dcta_agent.answers import Answer
+from dcta_agent.config import HoldLimits
+from dcta_agent.hold import Hold
 from dcta_agent.lane import Lane
 from dcta_agent.question import Question
 
@@ -65,7 +67,7 @@ class World:
             answered=True,
             tried_at=self.now - 0.1,
             retry_after=None,
-            turn=1,
+            retry=1,
         )
         return replace(question, **changes)
 
@@ -302,7 +304,7 @@ def test_where_nothing_can_become_good_nobody_waits() -> None:
 
 def test_a_node_without_lanes_answers_at_once() -> None:
     world = World(())
-    question = Question("r", ("",), 502, answered=False, tried_at=START, retry_after=None, turn=1)
+    question = Question("r", ("",), 502, answered=False, tried_at=START, retry_after=None, retry=1)
     assert at_once(world, question).status == 503
 
 
@@ -357,42 +359,42 @@ def test_a_429_waits_for_an_account_that_is_being_renewed() -> None:
     assert named(while_it_waits(world, world.tried("alice", 429, retry_after=20.0), act)) == "bob"
 
 
-# Turns.
+# Retries.
 
 
-def test_after_two_turns_a_newer_token_is_waited_for() -> None:
+def test_after_two_retries_a_newer_token_is_waited_for() -> None:
     world = World(("alice", "bob"))
 
     async def act(_task: asyncio.Task[Answer]) -> None:
         world.now += 1
         world.deliver("alice")
 
-    assert named(while_it_waits(world, world.tried("alice", 401, turn=3), act)) == "alice"
+    assert named(while_it_waits(world, world.tried("alice", 401, retry=3), act)) == "alice"
 
 
-def test_after_two_turns_a_lane_on_sight_is_better_than_none() -> None:
+def test_after_two_retries_a_lane_on_sight_is_better_than_none() -> None:
     world = World(("alice", "bob"))
     halt(world.lanes["alice"])
-    assert named(at_once(world, world.tried("alice", 401, turn=3))) == "bob"
+    assert named(at_once(world, world.tried("alice", 401, retry=3))) == "bob"
 
 
-def test_a_429_of_a_late_turn_needs_no_newer_token() -> None:
+def test_a_429_of_a_late_retry_needs_no_newer_token() -> None:
     world = World()
-    assert named(at_once(world, world.tried("alice", 429, turn=3))) in {"bob", "carol"}
+    assert named(at_once(world, world.tried("alice", 429, retry=3))) in {"bob", "carol"}
 
 
-def test_one_turn_too_many_ends_in_a_503_before_nginx_gives_up_by_itself() -> None:
+def test_one_retry_too_many_ends_in_a_503_before_nginx_gives_up_by_itself() -> None:
     world = World()
-    assert at_once(world, world.tried("alice", 429, turn=4)).status == 200
-    answer = at_once(world, world.tried("bob", 429, turn=5))
+    assert at_once(world, world.tried("alice", 429, retry=4)).status == 200
+    answer = at_once(world, world.tried("bob", 429, retry=5))
     assert (answer.status, json.loads(answer.body)["error"]["code"]) == (503, "no_account_available")
 
 
-def test_one_turn_too_many_with_all_accounts_resting_is_a_429() -> None:
+def test_one_retry_too_many_with_all_accounts_resting_is_a_429() -> None:
     world = World()
     for lane in world.lanes.values():
         lane.resting_until = world.now + 10
-    assert at_once(world, world.tried("alice", 429, turn=5)).status == 429
+    assert at_once(world, world.tried("alice", 429, retry=5)).status == 429
 
 
 def test_a_401_of_a_lane_that_was_stopped_meanwhile_starts_nothing() -> None:

@@ -33,14 +33,14 @@ def test_the_last_pass_counts_whatever_separates_the_tries(
     addresses: str, statuses: str, expected: tuple[tuple[str, ...], int, int]
 ) -> None:
     question = ask(x_upstream_addr=addresses, x_upstream_status=statuses)
-    assert (question.addresses, question.status, question.turn) == expected
+    assert (question.addresses, question.status, question.retry) == expected
 
 
 def test_an_agent_that_died_in_between_is_one_turn_and_not_two() -> None:
     addresses = f"127.64.0.1:8081 : {SOCKET}, {SOCKET}, {SOCKET} : 127.64.0.2:8081"
     statuses = "401 : 502, 502, 200 : 401"
     question = ask(x_upstream_addr=addresses, x_upstream_status=statuses, x_upstream_time="0.1 : 1.0, 2.0, 3.0 : 0.25")
-    assert (question.turn, question.addresses, question.tried_at) == (2, ("127.64.0.2:8081",), NOW - 0.25)
+    assert (question.retry, question.addresses, question.tried_at) == (2, ("127.64.0.2:8081",), NOW - 0.25)
 
 
 @pytest.mark.parametrize("value", ["", "-", "502, -", "200 : -"])
@@ -51,7 +51,7 @@ def test_what_nginx_does_not_know_is_a_lane_of_which_nobody_listened(value: str)
 
 def test_a_question_without_any_header_is_still_a_question() -> None:
     question = ask()
-    assert (question.addresses, question.status, question.turn, question.tried_at) == (("",), 502, 1, NOW)
+    assert (question.addresses, question.status, question.retry, question.tried_at) == (("",), 502, 1, NOW)
 
 
 def test_the_last_try_began_when_its_own_time_ago() -> None:

@@ -13,7 +13,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from dcta_agent.hold import Answer, Hold, HoldLimits
+from dcta_agent.answers import Answer
+from dcta_agent.config import HoldLimits
+from dcta_agent.hold import Hold
 from dcta_agent.lane import SETTLED_SECONDS, Lane
 from dcta_agent.question import Question
 
@@ -46,7 +48,7 @@ class World:
 
     def new(self, request: str) -> Question:
         """Return the question about a request that was sent nowhere yet."""
-        return Question(request, ("",), 502, answered=False, tried_at=self.now, retry_after=None, turn=1)
+        return Question(request, ("",), 502, answered=False, tried_at=self.now, retry_after=None, retry=1)
 
     def tried(self, request: str, name: str, status: int, **changes: Any) -> Question:
         """Return the question about a request that a lane could not answer."""
@@ -260,7 +262,7 @@ def test_no_place_in_time_ends_in_a_503_of_openais_form() -> None:
 
 def test_the_name_of_a_group_of_lanes_that_are_all_full_takes_none_of_them_down() -> None:
     world = World(places=1)
-    full = Question("1", ("lanes",), 502, answered=False, tried_at=START, retry_after=None, turn=2)
+    full = Question("1", ("lanes",), 502, answered=False, tried_at=START, retry_after=None, retry=2)
 
     async def run() -> str:
         return named(await asyncio.wait_for(world.hold.answer(full), 1))

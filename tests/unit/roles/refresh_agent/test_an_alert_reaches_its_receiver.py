@@ -21,6 +21,7 @@ import pytest
 from dcta_agent import alerts, webhook
 from dcta_agent.alerts import AlertError, post
 from dcta_agent.webhook import WebhookError
+from node_modules import lay_out
 from world.prepare import make_certificate
 
 SECRET = "planted-T0KEN-in-the-address"
@@ -79,7 +80,10 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The credential that holds the webhook's address."""
+    """The credential that holds the webhook's address, on a node."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    monkeypatch.setattr(alerts, "PROGRAMS", lay_out(programs))
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")

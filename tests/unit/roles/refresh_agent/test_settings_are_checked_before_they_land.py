@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 from dcta_agent.__main__ import main
-from dcta_agent.config import AlertLimits, ConfigError, HealthLimits, load_config
-from dcta_agent.hold import HoldLimits
+from dcta_agent.config import AlertLimits, ConfigError, HealthLimits, HoldLimits, load_config
 
 
 def check(folder: Path, document: Any) -> None:

@@ -8,15 +8,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from agent_node import Node, on_a_node, until
-from dcta_agent import service
+from dcta_agent import pauses
+from dcta_agent.renewal_queue import REFRESHES_SIDE_BY_SIDE
 from dcta_agent.renewals import RenewalError
+from dcta_library.accounts import atomic_file
 from dcta_library.accounts.errors import StoreError
 from dcta_library.accounts.record import Record
 from dcta_library.lane_runner import LaneRunnerError
@@ -26,10 +27,10 @@ TWO = ("alice", "bob")
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "REPAIR_SECONDS", 0.1)
-    monkeypatch.setattr(service, "RENEWAL_GAP", 0.05)
-    monkeypatch.setattr(service, "PATCH_SECONDS", 0.2)
-    monkeypatch.setattr(service, "PATCH_PAUSE", 0.02)
+    monkeypatch.setattr(pauses, "REPAIR_SECONDS", 0.1)
+    monkeypatch.setattr(pauses, "RENEWAL_GAP", 0.05)
+    monkeypatch.setattr(pauses, "PATCH_SECONDS", 0.2)
+    monkeypatch.setattr(pauses, "PATCH_PAUSE", 0.02)
 
 
 # The way of a token.
@@ -76,6 +77,7 @@ def test_a_renewal_names_the_token_and_the_try_that_was_rejected(tmp_path: Path)
                 "reason": "rejected",
                 "token_fingerprint": record.token_fingerprint,
                 "tried_at": tried_at,
+                "log_in": False,
             }
 
     on_a_node(tmp_path, test)
@@ -138,7 +140,7 @@ def test_only_so_many_renewals_run_side_by_side(tmp_path: Path) -> None:
         node.renew = count
         async with node.at_work():
             await until(lambda: all(node.is_good(name) for name in names))
-        assert most == service.RENEWALS_SIDE_BY_SIDE < len(names)
+        assert most == REFRESHES_SIDE_BY_SIDE < len(names)
 
     on_a_node(tmp_path, test, names)
 
@@ -188,7 +190,7 @@ def test_a_replica_that_refuses_the_token_is_restarted_with_it_without_loss(tmp_
             await until(lambda: node.is_settled("alice"))
             node.replicas["alice"]["b"].refuses = True
             assert (await node.ask("alice")).status == 200
-            assert "roll alice" in node.log
+            assert [entry for entry in node.log if entry.startswith("roll")] == ["roll alice b"]
             assert node.token("alice", "b") == "planted-alice-1"
             assert not [entry for entry in node.log if entry.startswith("kill")]
 
@@ -238,9 +240,9 @@ def test_a_lane_that_does_not_come_up_is_started_ever_more_seldom_and_at_once_wi
     async def test(node: Node) -> None:
         ask = node.runner.ask
 
-        def crash(operation: str, lane: str, **arguments: str) -> dict[str, Any]:
+        async def crash(operation: str, lane: str, **arguments: str) -> dict[str, Any]:
             if operation != "start":
-                return ask(operation, lane, **arguments)
+                return await ask(operation, lane, **arguments)
             starts.append(time.monotonic())
             raise LaneRunnerError("systemctl restart failed")
 
@@ -360,7 +362,18 @@ def test_a_restarted_agent_remembers_which_token_the_lane_has_and_who_rests(tmp_
     on_a_node(tmp_path, test, TWO)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"alice": {}}', '{"alice": {"token": 1, "delivered_at": "x"}}', "\0"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"alice": {}}',
+        '{"alice": {"token": 1, "delivered_at": "x"}}',
+        f'{{"alice": {{"token": "x", "delivered_at": {10**400}, "resting_until": 0}}}}',
+        '{"alice": {"token": "x", "delivered_at": 1, "resting_until": 0, "unanswered": [1]}}',
+        "\0",
+    ],
+)
 def test_a_damaged_memory_costs_a_delivery_and_nothing_else(tmp_path: Path, text: str) -> None:
     async def test(node: Node) -> None:
         node.save("alice")
@@ -677,12 +690,12 @@ def test_an_account_that_was_forgotten_is_not_logged_in_again(tmp_path: Path) ->
 
 
 def test_a_full_disk_under_the_agents_memory_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_arguments: Any) -> None:
+    def full(*_arguments: Any, **_options: Any) -> None:
         raise OSError(28, "No space left on device")
 
     async def test(node: Node) -> None:
         node.save("alice")
-        monkeypatch.setattr(json, "dump", full)
+        monkeypatch.setattr(atomic_file, "replace", full)
         async with node.at_work():
             await until(lambda: node.is_settled("alice"))
             assert not (tmp_path / "memory.json").exists()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from agent_node import Node, on_a_node, until
-from dcta_agent import service
+from dcta_agent import pauses
 from lane_programs import known_profile
 
 MAP = "xqdoo00o_2025_02"
@@ -22,9 +22,9 @@ A_WEEK = 7 * 86400
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "REPAIR_SECONDS", 0.1)
-    monkeypatch.setattr(service, "RENEWAL_GAP", 0.05)
-    monkeypatch.setattr(service, "PATCH_PAUSE", 0.02)
+    monkeypatch.setattr(pauses, "REPAIR_SECONDS", 0.1)
+    monkeypatch.setattr(pauses, "RENEWAL_GAP", 0.05)
+    monkeypatch.setattr(pauses, "PATCH_PAUSE", 0.02)
 
 
 def speaking(node: Node, profile: str) -> None:

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 from agent_node import Node, on_a_node, until
-from dcta_agent import alerts as module
-from dcta_agent import service
+from dcta_agent import pauses
 from dcta_agent.alerts import PATIENCE, PENDING_MAX, RETRY_FIRST, RETRY_LONGEST, AlertError, Alerts
+from dcta_library.accounts import atomic_file
 from dcta_library.accounts.record import LastError, Record, State
 
 NOW = 1_700_000_000.0
@@ -292,7 +292,7 @@ def test_a_full_disk_keeps_no_alert_back(scene: Scene, monkeypatch: pytest.Monke
 
     bad = record("alice", "quarantined", error=REJECTED)
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_write", full)
+        patch.setattr(atomic_file, "replace", full)
         assert scene.see(bad, GOOD) == [("quarantined", "firing", "alice")]
         assert scene.see(bad, GOOD) == []
     assert scene.see(record("alice"), GOOD) == [("quarantined", "resolved", "alice")]
@@ -320,8 +320,8 @@ def test_a_crash_while_the_memory_is_written_leaves_the_old_one_whole(
 def test_the_agent_tells_of_an_account_that_is_quarantined_and_well_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "ALERT_SECONDS", 0.02)
-    monkeypatch.setattr(service, "REPAIR_SECONDS", 0.1)
+    monkeypatch.setattr(pauses, "ALERT_SECONDS", 0.02)
+    monkeypatch.setattr(pauses, "REPAIR_SECONDS", 0.1)
     got: list[str] = []
 
     async def send(document: dict[str, Any]) -> None:

@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from dcta_agent.hold import Hold, HoldLimits
+from dcta_agent.config import HoldLimits
+from dcta_agent.hold import Hold
 from dcta_agent.lane import Lane
 from dcta_agent.server import serve
 
