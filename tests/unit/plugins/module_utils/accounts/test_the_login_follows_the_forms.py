@@ -86,10 +86,45 @@ def test_hidden_fields_defaults_and_the_first_button_go_along(world: World) -> N
     ]
 
 
-def test_a_page_without_a_question_is_passed_on(world: World) -> None:
-    world.provider.answers["GET /authorize/resume"] = page(form(button="<button>Continue</button>", action="/go-on"))
-    world.provider.answers["POST /go-on"] = lambda _fields: world.provider.callback(code="CODE")
+SENT_BY_SCRIPT = [
+    (
+        "button for browsers without scripts",
+        "<form method=post action=/go-on>HIDDEN<noscript><button>Go</button></noscript></form>",
+    ),
+    (
+        "form for browsers without scripts",
+        "<noscript><form method=post action=/go-on>HIDDEN<input type=submit></form></noscript>",
+    ),
+    ("sent on load", '<body onload="document.forms[0].submit()"><form method=post action=/go-on>HIDDEN</form>'),
+    ("sent by a script", "<form method=post action=/go-on>HIDDEN</form><script>document.forms[0].submit()</script>"),
+    ("sent by another file", "<form method=post action=/go-on>HIDDEN</form><script src=/send.js></script>"),
+    (
+        "with a button out of sight",
+        "<form method=post action=/go-on>HIDDEN<button hidden>Go</button></form><script>f.submit()</script>",
+    ),
+]
+
+
+@pytest.mark.parametrize("shown", [row[1] for row in SENT_BY_SCRIPT], ids=[row[0] for row in SENT_BY_SCRIPT])
+def test_a_page_that_a_browser_sends_by_itself_is_passed_on(world: World, shown: str) -> None:
+    seen: list[dict[str, str]] = []
+
+    def go_on(fields: dict[str, str]) -> Reply:
+        seen.append(fields)
+        return world.provider.callback(code="CODE")
+
+    hidden = '<input type="hidden" name="ticket" value="T1">'
+    world.provider.answers["GET /authorize/resume"] = page(shown.replace("HIDDEN", hidden))
+    world.provider.answers["POST /go-on"] = go_on
     assert world.renew().usable
+    assert seen == [{"ticket": "T1"}]
+
+
+def test_a_form_is_sent_on_twice_at_most(world: World) -> None:
+    world.provider.answers["POST /u/login/password"] = redirect("/u/login/password", 307)
+    outcome = world.renew()
+    assert outcome.error_class == "provider_error"
+    assert sum("password" in fields for _method, _path, fields in world.provider.requests) == 3
 
 
 def test_a_redirect_that_keeps_the_method_sends_the_form_again(world: World) -> None:
