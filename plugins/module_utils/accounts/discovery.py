@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import web_address
 from .errors import ProviderError
-from .shown_text import shown_address
 from .transport import Client, json_object, refusal
-from .web_address import UnusableAddressError
+from .web_address import UnusableAddressError, shown_address
 
 if TYPE_CHECKING:
     from .provider import Provider

@@ -112,7 +112,7 @@ class _Reader:
 
     def _start(self, tag: Tag) -> None:
         name, attributes = tag.name, tag.attributes
-        if attributes:
+        if attributes or "captcha" in name:
             self._look_for_signs(name, attributes)
         if name in _UNREAD:
             self._unread = name

@@ -21,9 +21,9 @@ from .login_verdict import Judge, Progress
 from .oauth import Pkce, Tokens, base64url, exchange_code
 from .policy import Limits
 from .provider import Provider, error_of, unknown_host
-from .shown_text import Shown, shown_address
+from .shown_text import Shown
 from .transport import Client, Form, Response, header
-from .web_address import UnusableAddressError, WebAddress
+from .web_address import UnusableAddressError, WebAddress, shown_address
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _KEEP_METHOD = frozenset({307, 308})

@@ -15,7 +15,15 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from .errors import ACCOUNT_ERRORS, AccountError, CaptchaRequired, MfaInvalid, ProviderError, UnknownPage
+from .errors import (
+    ACCOUNT_ERRORS,
+    AccountError,
+    BadCredentials,
+    CaptchaRequired,
+    MfaInvalid,
+    ProviderError,
+    UnknownPage,
+)
 from .login_pages import FILLED, NAME_THE_FIELD, LoginPage
 from .policy import Limits
 from .provider import Provider, error_of
@@ -110,6 +118,10 @@ class Judge:
             kind = ACCOUNT_ERRORS[error_of(self._provider, known) or "unknown_page"]
             if kind is MfaInvalid and again:
                 return
+            if kind in {BadCredentials, MfaInvalid} and not (progress.codes if kind is MfaInvalid else progress.steps):
+                raise UnknownPage(
+                    f"{page.where} shows the error code {self._shown.name(known)} before it was given anything."
+                )
             if kind is MfaInvalid:
                 raise self._code_rejected()
             error = kind(f"{kind.default_sentence.rstrip('.')} (code {self._shown.name(known)}).")

@@ -8,11 +8,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from typing import Any
 
-from . import web_address
 from .credentials import Credentials
-from .web_address import UnusableAddressError
+from .web_address import plain_path
 
 LONGEST_TEXT = 60
 """Characters of one text of a page."""
@@ -56,16 +54,7 @@ class Shown:
 
     def path(self, path: str) -> str:
         """Return the path of a page."""
-        return _plain_path(self._secret.sub("...", path))
-
-
-def shown_address(address: Any) -> str:
-    """Return host and path of an address that a provider told, or say that it cannot be read."""
-    try:
-        parts = web_address.read(address) if isinstance(address, str) else None
-    except UnusableAddressError:
-        parts = None
-    return "an unreadable address" if parts is None else f"{parts.scheme}://{parts.place}{_plain_path(parts.path)}"
+        return plain_path(self._secret.sub("...", path))
 
 
 def _listed(items: Iterator[str]) -> str:
@@ -81,8 +70,3 @@ def _plain(text: str) -> str:
     # Full-width letters and signs read like the plain ones; letters that cannot be seen hide what they stand between.
     plain = unicodedata.normalize("NFKC", " ".join(text[: 20 * LONGEST_TEXT].split()))
     return "".join(letter for letter in plain if letter.isprintable()).replace('"', "'")
-
-
-def _plain_path(path: str) -> str:
-    path = re.sub(r"[^/]*(?:@|%40)[^/]*", "...", path[:500])
-    return re.sub(r"[^A-Za-z0-9/._\-]", "?", path)[:80] or "/"

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote, urljoin
 
 DEFAULT_PORTS = {"https": 443, "http": 80}
@@ -149,6 +150,21 @@ def join(base: str, reference: str) -> str:
         return urljoin(base, reference)
     except ValueError:
         raise UnusableAddressError from None
+
+
+def shown_address(address: Any) -> str:
+    """Return host and path of an address that a provider told, for a message, or say that it cannot be read."""
+    try:
+        parts = read(address) if isinstance(address, str) else None
+    except UnusableAddressError:
+        parts = None
+    return "an unreadable address" if parts is None else f"{parts.scheme}://{parts.place}{plain_path(parts.path)}"
+
+
+def plain_path(path: str) -> str:
+    """Return a path as a message shows it: short, of plain letters, without e-mail addresses."""
+    path = re.sub(r"[^/]*(?:@|%40)[^/]*", "...", path[:500])
+    return re.sub(r"[^A-Za-z0-9/._\-]", "?", path)[:80] or "/"
 
 
 def _host(host: str) -> str:

@@ -244,6 +244,13 @@ def test_metadata_addresses_follow_both_standards() -> None:
         ({"allowed_hosts": "h.test"}, "allowed_hosts"),
         ({"error_codes": {"a": "no_such_class"}}, "error_codes"),
         ({"error_codes": ["a"]}, "error_codes"),
+        ({"error_codes": {"": "bad_credentials"}}, "error_codes"),
+        ({"page_errors": {"": "consent_required"}}, "page_errors"),
+        ({"page_errors": {"pass-key": None}}, "pass-key"),
+        ({"error_codes": {"wrong-credentials": 5}}, "error_codes"),
+        ({"step_errors": {"pasword": "bad_credentials"}}, "pasword"),
+        ({"authorization_parameters": {"ui": None}}, "authorization_parameters"),
+        ({"redirect_uri": "https://[x"}, "redirect_uri"),
         ({"rotation_leeway": "soon"}, "rotation_leeway"),
         ({"rotation_leeway": -1}, "rotation_leeway"),
         ({"issuer": "https://[x"}, "issuer"),
@@ -253,6 +260,43 @@ def test_settings_that_cannot_be_meant_are_refused_by_name(settings: dict[str, o
     with pytest.raises(ConfigurationError, match=word) as caught:
         Provider.from_mapping(settings)
     assert caught.value.cure
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_a_default_is_taken_away_by_an_entry_without_a_value(nothing: str | None) -> None:
+    provider = Provider.from_mapping(
+        {
+            "page_errors": {"consent": nothing, "news": "unknown_page"},
+            "error_codes": {"no-email": nothing, "E17": "account_blocked"},
+            "step_errors": {"identifier": nothing},
+        }
+    )
+    assert "consent" not in provider.page_errors
+    assert (provider.page_errors["news"], provider.page_errors["passkey"]) == ("unknown_page", "unknown_page")
+    assert "no-email" not in provider.error_codes
+    assert (provider.error_codes["E17"], provider.error_codes["user-blocked"]) == ("account_blocked", "account_blocked")
+    assert provider.step_errors == {"password": "bad_credentials", "code": "mfa_invalid"}
+
+
+def test_a_path_that_is_no_obstacle_here_can_be_said_to_be_none(world: World) -> None:
+    world.provider.answers["POST /u/login/identifier"] = redirect("/u/consent-and-password")
+    world.provider.answers["GET /u/consent-and-password"] = page(form(PASSWORD_FIELD, action="/u/login/password"))
+    assert world.renew().error_class == "consent_required"
+    world.renewer.provider = example_provider(page_errors={"consent": None})
+    assert world.renew(lift=True).usable
+
+
+def test_a_step_without_a_class_ends_as_an_unknown_page(world: World) -> None:
+    world.renewer.provider = example_provider(step_errors={"password": ""})
+    world.give(email=EMAIL, password="something else")
+    world.provider.wrong_code = ""
+    assert world.renew().error_class == "unknown_page"
+
+
+def test_a_list_is_replaced(world: World) -> None:
+    world.renewer.provider = example_provider(identifier_fields=["kennung"])
+    world.provider.answers["GET /u/login/identifier"] = page(form('<input name="username">'))
+    assert world.renew().error_class == "unknown_page"
 
 
 def test_the_default_provider_is_the_original_one() -> None:
