@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 
 
 def _numbered(pattern: str, size: int) -> str:
     return "".join(pattern.format(number) for number in range(size // len(pattern)))
+
+
+def _again(unit: str, size: int) -> str:
+    return unit * (size // len(unit))
 
 
 REPEATED = [
@@ -30,7 +35,7 @@ REPEATED = [
 """What fills a page when it is written again and again."""
 
 SHAPES: dict[str, Callable[[int], str]] = {
-    **{f"again and again {unit!a}": lambda size, unit=unit: unit * (size // len(unit)) for unit in REPEATED},
+    **{f"again and again {unit!a}": partial(_again, unit) for unit in REPEATED},
     "many attributes": lambda size: f"<input{_numbered(' a{}', size)}>",
     "many attributes without end": lambda size: "<input" + _numbered(' a{}="x"', size),
     "one attribute many times": lambda size: f"<input{' name=1' * (size // 7)}>",
@@ -89,7 +94,7 @@ def soup(rng: random.Random) -> str:
 
 def json_soup(rng: random.Random) -> str:
     """Return an answer that says it is JSON."""
-    codes = [
+    codes: list[object] = [
         "wrong-credentials",
         "E-99",
         "user-blocked",
@@ -121,4 +126,6 @@ def json_soup(rng: random.Random) -> str:
 
 
 def _json(value: object) -> str:
-    return {None: "null"}.get(value, f'"{value}"') if isinstance(value, str | None) else str(value)
+    if isinstance(value, str):
+        return f'"{value}"'
+    return "null" if value is None else str(value)

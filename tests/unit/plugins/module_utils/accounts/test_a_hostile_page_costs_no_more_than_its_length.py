@@ -259,13 +259,20 @@ class Oracle:
     def __init__(self) -> None:
         self.tags: list[tuple[str, dict[str, str]]] = []
 
-    def start(self, name: str, attributes: dict[str, str]) -> None:
+    def start(self, tag: str | bytes, attrib: dict[str | bytes, str | bytes]) -> None:
         """Take a start tag, but for those that every page has."""
-        if name.startswith("x-"):
-            self.tags.append((name, {key: value for key, value in attributes.items() if key in {"name", "value"}}))
+        if str(tag).startswith("x-"):
+            wanted = {str(key): str(value) for key, value in attrib.items() if key in {"name", "value"}}
+            self.tags.append((str(tag), wanted))
 
-    def end(self, _name: str) -> None:
+    def end(self, tag: str | bytes) -> None:
         """End tags are implied, too."""
+
+    def data(self, data: str | bytes) -> None:
+        """Texts are another matter."""
+
+    def comment(self, text: str | bytes) -> None:
+        """Comments are nobody's."""
 
     def close(self) -> list[tuple[str, dict[str, str]]]:
         """Return the tags."""
