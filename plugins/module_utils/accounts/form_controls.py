@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from .form_parts import URLENCODED, Button, Field, HtmlForm
 
 _ATTRIBUTES = (
-    "accept-charset action alt autocomplete checked disabled enctype form formaction formenctype formmethod id max "
-    "method min multiple name readonly required selected size type value"
+    "accept-charset action alt aria-required autocomplete checked disabled enctype form formaction formenctype "
+    "formmethod id max method min multiple name readonly required selected size type value"
 )
 ATTRIBUTES = frozenset(_ATTRIBUTES.split())
 """The attributes that are looked at here."""
@@ -62,13 +62,15 @@ def field_of(attributes: Mapping[str, str], kind: str, value: str, *, seen: bool
     """
     ticks = kind in {"checkbox", "radio"}
     read_only = "readonly" in attributes and not ticks and kind != "select"
+    # Pages whose scripts check them say it with the second one.
+    marked = "required" in attributes or keyword(attributes, "aria-required") == "true"
     return Field(
         name=attributes.get("name", ""),
         kind=kind,
         value=value,
         autocomplete=keyword(attributes, "autocomplete"),
         editable=kind != "hidden" and not read_only,
-        required="required" in attributes and not read_only and kind not in _NEVER_REQUIRED,
+        required=marked and not read_only and kind not in _NEVER_REQUIRED,
         sent=not ticks or "checked" in attributes,
         seen=kind != "hidden" and seen,
     )

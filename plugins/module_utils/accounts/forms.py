@@ -149,7 +149,7 @@ class _Reader:
 
     def _text(self, text: str) -> None:
         if self._unread:
-            if self._program and "submit" in text:
+            if self._program and _sends_a_form(text):
                 self.page.submitted_by_script = True
             return
         if self._textarea is not None:
@@ -279,10 +279,12 @@ class _Reader:
 
     def _look_for_signs(self, name: str, attributes: dict[str, str]) -> None:
         if code := attributes.get(self._error_attribute, "").strip(BLANKS):
+            self._count()
             self.page.error_codes.append(code)
-        if "submit" in attributes.get("onload", ""):
+        if _sends_a_form(attributes.get("onload", "")):
             self.page.submitted_by_script = True
         if keyword(attributes, "role") == "button" and name not in {"button", "input"} and self._seen(attributes):
+            self._count()
             self._end_label("role")
             self._labels["role"] = _Label(frozenset({name}), self.page.buttons.append)
         if is_captcha(name, attributes):
@@ -301,6 +303,10 @@ class _Reader:
     def _end_label(self, kind: str) -> None:
         if (label := self._labels.pop(kind, None)) is not None:
             label.finish()
+
+
+def _sends_a_form(program: str) -> bool:
+    return "submit" in program.lower() or ".click()" in program
 
 
 def parse(html: str, error_attribute: str) -> Page:

@@ -4,9 +4,9 @@
 """The tags and texts of an HTML page, in one pass that no input makes longer.
 
 It follows the tokenization of the HTML standard (section 13.2.5), since a login depends on what browsers see. Each
-character is looked at a bounded number of times: what has no end is searched for once and then ends the page. None of
-the parsers that Debian packages does that. libxml2 compares each attribute of a tag with all before it and stops at 256
-open tags, html5lib and gumbo search all open tags again and again, and the one of Python raises on some declarations.
+character is looked at a bounded number of times: what has no end is searched for once and then ends the page. No parser
+that Debian packages does that: libxml2 compares each attribute of a tag with all before it, and stops at 256 open tags;
+html5lib and gumbo take sixteen times as long for four times the open tags; Python's own raises on some declarations.
 """
 
 from __future__ import annotations

@@ -127,7 +127,8 @@ class _Login:
         while True:
             response = self._client.send(request.method, request.url, request.data)
             if response.status_code in _REDIRECTS and (location := header(response, "Location")):
-                target = self._resolve(request.url, location)
+                # The callback is read and never asked, so it need not be written as strictly as other addresses.
+                target = location if self._is_callback(location) else self._resolve(request.url, location)
                 if self._is_callback(target):
                     return exchange_code(self._client, self._provider, self._read_callback(target), self._pkce)
                 url = str(self._allowed(target))

@@ -172,9 +172,10 @@ def _codes(page: LoginPage, response: Response) -> Iterator[str]:
         body = json_object(response)
     except RecursionError:
         return
-    nested = body.get("error")
-    values: list[Any] = [nested, body.get("code"), body.get("error_code")]
-    values += [nested.get("code")] if isinstance(nested, dict) else []
+    errors = body.get("errors")
+    inner = [body.get("error"), *(errors[:1] if isinstance(errors, list) else [])]
+    places = [body, *(item for item in inner if isinstance(item, dict))]
+    values: list[Any] = [place.get(name) for place in places for name in ("error", "code", "error_code", "errorCode")]
     for value in values:
         # Some put a sentence where a code belongs.
         if isinstance(value, str) and _CODE.fullmatch(value) and value.lower() not in _PHRASES:

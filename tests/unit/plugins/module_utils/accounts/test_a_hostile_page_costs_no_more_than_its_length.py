@@ -172,13 +172,13 @@ class Unsteady:
         """Hear that a code goes out."""
         self.last_code_step = step
 
-    def request(self, method: str, url: str, *, data: Any = None) -> Reply:
+    def request(self, method: str, url: str, *, data: Any = None, **how: Any) -> Reply:
         """Answer."""
         self.urls.append(url)
         self.passwords += any(value == PASSWORD for _name, value in data or ())
         if urlsplit(url).path == "/oauth/token" or self.rng.random() < 0.5:
             try:
-                return self.provider.request(method, url, data=data)
+                return self.provider.request(method, url, data=data, **how)
             except (KeyError, AssertionError):
                 return page("<h1>What is this?</h1>", 400)
         status = self.rng.choice([200, 200, 200, 200, 400, 401, 403, 422, 429, 500])

@@ -97,6 +97,10 @@ SENT_BY_SCRIPT = [
     ),
     ("sent on load", '<body onload="document.forms[0].submit()"><form method=post action=/go-on>HIDDEN</form>'),
     ("sent by a script", "<form method=post action=/go-on>HIDDEN</form><script>document.forms[0].submit()</script>"),
+    (
+        "sent by a script in another way",
+        "<form method=post action=/go-on>HIDDEN</form><script>f.requestSubmit()</script>",
+    ),
     ("sent by another file", "<form method=post action=/go-on>HIDDEN</form><script src=/send.js></script>"),
     (
         "with a button out of sight",
@@ -150,6 +154,15 @@ def test_a_callback_of_somebody_else_is_refused(world: World, parameters: dict[s
     outcome = world.renew()
     assert outcome.error_class == "provider_error"
     assert not any(path == "/oauth/token" for _method, path, _fields in world.provider.requests)
+
+
+def test_a_callback_with_blanks_in_it_is_read(world: World) -> None:
+    def deny(_fields: dict[str, str]) -> Reply:
+        told = world.provider.callback(error="access_denied")
+        return redirect(f"{told.headers['Location']}&error_description=The owner said no")
+
+    world.provider.answers["GET /authorize/resume"] = deny
+    assert world.renew().error_class == "account_blocked"
 
 
 def test_a_callback_of_the_right_issuer_is_taken(world: World) -> None:
