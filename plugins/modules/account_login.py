@@ -63,8 +63,10 @@ options:
         With V(issuer) set, endpoints that are not set are found by discovery (OpenID Connect Discovery, RFC 8414).
         Others are V(authorization_endpoint), V(token_endpoint), V(revocation_endpoint), V(client_id), V(audience),
         V(scope), V(redirect_uri), V(prompt), V(authorization_parameters), V(identifier_fields), V(password_fields),
-        V(code_fields), V(captcha_fields), V(error_code_attribute), V(error_codes), V(step_errors), V(page_errors),
-        V(allowed_hosts) and V(rotation_leeway).
+        V(code_fields), V(captcha_fields), V(optional_fields), V(error_code_attribute), V(error_codes), V(step_errors),
+        V(page_errors), V(allowed_hosts) and V(rotation_leeway).
+      - Lists replace the built-in ones. Entries of V(error_codes), V(step_errors) and V(page_errors) are added to the
+        built-in ones, and an entry without a value takes a built-in one away.
       - An unknown name is refused.
     type: dict
     default: {}
@@ -107,6 +109,11 @@ EXAMPLES = r"""
       issuer: https://login.example.org/
       client_id: chat
       redirect_uri: https://chat.example.org/callback
+      identifier_fields: [customer_number]
+      error_codes:
+        E-17: bad_credentials
+      page_errors:
+        passkey:  # not an obstacle there
 
 - name: Try again after the consent was given in a browser
   dcta.fleet.account_login:

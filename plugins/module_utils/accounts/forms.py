@@ -5,189 +5,324 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from html.parser import HTMLParser
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
-_TYPED_BY_PERSONS = frozenset({"text", "email", "tel", "number", "password", "search", "url"})
-_CAPTCHA_CLASSES = frozenset({"g-recaptcha", "h-captcha", "cf-turnstile", "frc-captcha"})
-_CAPTCHA_ATTRIBUTES = ("data-sitekey", "data-captcha-sitekey", "data-captcha-provider")
-_CAPTCHA_FRAMES = ("recaptcha", "hcaptcha", "turnstile", "arkoselabs", "challenges.cloudflare.com")
+from . import captcha_signs, form_controls, open_elements
+from .captcha_signs import is_captcha
+from .form_controls import (
+    BLANKS,
+    Select,
+    button_of,
+    field_of,
+    form_of,
+    input_button,
+    input_kind,
+    input_value,
+    keyword,
+    one_of_each_group,
+)
+from .form_parts import Button, Field, HtmlForm, Page
+from .html_tokens import Tag, Tokens, unescape
+from .open_elements import OpenElements, hides
 
+__all__ = ["Button", "Field", "HtmlForm", "Page", "parse"]
 
-@dataclass(frozen=True, kw_only=True)
-class Field:
-    """One value of a form: ``kind`` is the lower-case input type, ``autocomplete`` the lower-case hint of the page."""
+LONGEST_PAGE = 2 << 20
+"""Characters of a page that is read; a login page has some ten thousand."""
+MOST_PARTS = 20_000
+"""Forms, fields, buttons, options and open elements of a page that is read."""
 
-    name: str
-    kind: str
-    value: str = field(default="", repr=False)
-    autocomplete: str = ""
-    editable: bool = True
-    required: bool = False
-
-    @property
-    def fillable(self) -> bool:
-        """Whether a person would type into it."""
-        return self.editable and self.kind in _TYPED_BY_PERSONS
-
-
-@dataclass(frozen=True, kw_only=True)
-class Button:
-    """A submit button; without a name it sends nothing of its own."""
-
-    name: str
-    value: str
-    action: str
-
-
-@dataclass
-class HtmlForm:
-    """One form: where it goes, what it sends, which buttons it shows."""
-
-    action: str
-    method: str
-    fields: list[Field] = field(default_factory=list)
-    buttons: list[Button] = field(default_factory=list)
-    captcha: bool = False
+_WANTED = (
+    captcha_signs.ATTRIBUTES
+    | form_controls.ATTRIBUTES
+    | open_elements.ATTRIBUTES
+    | {"aria-label", "href", "onload", "role", "src"}
+)
+_PROGRAMS = frozenset({"", "module", "text/javascript", "application/javascript", "text/ecmascript"})
+_UNREAD = frozenset(["iframe", "noembed", "noframes", "script", "style", "xmp"])
+_HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
+_LONGEST_LABEL = 1_000
 
 
-@dataclass
-class Page:
-    """What the login driver needs to know of a page."""
-
-    forms: list[HtmlForm] = field(default_factory=list)
-    error_codes: list[str] = field(default_factory=list)
-    captcha: bool = False
+class _TooMuchError(Exception):
+    """No page of a login has that many parts."""
 
 
-class _Reader(HTMLParser):
+@dataclass(slots=True)
+class _Label:
+    """A text that is being collected up to an end tag."""
+
+    tags: frozenset[str]
+    done: Callable[[str], None]
+    text: list[str] = field(default_factory=list)
+    length: int = 0
+
+    def add(self, text: str) -> None:
+        if self.length < _LONGEST_LABEL:
+            self.text.append(unescape(text[:_LONGEST_LABEL]))
+            self.length += len(text)
+
+    def finish(self) -> None:
+        self.done(" ".join("".join(self.text).split()))
+
+
+class _Reader:
     def __init__(self, error_attribute: str) -> None:
-        super().__init__(convert_charrefs=True)
         self.page = Page()
         self._error_attribute = error_attribute
-        self._open: HtmlForm | None = None
+        self._title = ""
+        self._form: HtmlForm | None = None
+        self._form_hides = False
         self._by_id: dict[str, HtmlForm] = {}
-        self._strays: list[tuple[str, Field | Button]] = []
-        self._select: tuple[str, str | None, bool] | None = None
+        self._controls: list[tuple[HtmlForm | str | None, Field | Button]] = []
+        self._parts = 0
+        self._around = OpenElements()
+        self._templates = 0
+        self._select: Select | None = None
+        self._textarea: tuple[dict[str, str], list[str]] | None = None
+        self._labels: dict[str, _Label] = {}
+        self._unread = ""
+        self._program = False
+        self._starts: dict[str, Callable[[dict[str, str]], None]] = {
+            "base": self._base,
+            "button": self._button,
+            "form": self._start_form,
+            "input": self._input,
+            "optgroup": self._optgroup,
+            "option": self._option,
+            "script": self._script,
+            "select": self._start_select,
+            "textarea": self._start_textarea,
+        }
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        attributes = {name: value or "" for name, value in attrs}
-        if code := attributes.get(self._error_attribute):
-            self.page.error_codes.append(code)
-        if self._is_captcha(tag, attributes):
-            self.page.captcha = True
-            if self._open is not None:
-                self._open.captcha = True
-        if tag == "form":
-            self._start_form(attributes)
-        elif tag == "input":
-            self._input(attributes)
-        elif tag == "button" and attributes.get("type", "submit").lower() == "submit":
-            self._add(attributes, self._button(attributes))
-        elif tag == "select" and attributes.get("name"):
-            self._select = (attributes["name"], None, False)
-        elif tag == "option":
-            self._option(attributes)
-        elif tag == "textarea" and attributes.get("name"):
-            self._add(attributes, Field(name=attributes["name"], kind="textarea"))
+    def read(self, html: str) -> Page:
+        for token in Tokens(html, _WANTED | {self._error_attribute}):
+            if isinstance(token, str):
+                if not self._templates:
+                    self._text(token)
+            elif token.name == "template":
+                self._templates = max(0, self._templates + (-1 if token.closing else 1))
+            elif not self._templates:
+                (self._end if token.closing else self._start)(token)
+        self._finish()
+        return self.page
 
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "form":
-            self._open = None
-        elif tag == "select" and self._select is not None:
-            name, value, _chosen = self._select
-            self._select = None
-            if value is not None and self._open is not None:
-                self._open.fields.append(Field(name=name, kind="select", value=value))
+    # Tags and texts.
 
-    def close(self) -> None:
-        super().close()
-        for form_id, part in self._strays:
-            if (form := self._by_id.get(form_id)) is not None:
-                self._put(form, part)
+    def _start(self, tag: Tag) -> None:
+        name, attributes = tag.name, tag.attributes
+        if attributes or "captcha" in name:
+            self._look_for_signs(name, attributes)
+        if name in _UNREAD:
+            self._unread = name
+        if self._around.start(name, attributes):
+            if len(self._around) > MOST_PARTS:
+                raise _TooMuchError
+        elif (start := self._starts.get(name)) is not None:
+            start(attributes)
+        elif name in _HEADINGS:
+            self._end_label("heading")
+            if name == "h1" and not self.page.heading and not self._around.hidden:
+                self._labels["heading"] = _Label(_HEADINGS, self._take_heading)
+        elif name == "title" and not self._title:
+            self._labels["title"] = _Label(frozenset({"title"}), self._take_title)
+        elif name == "img" and (label := self._labels.get("button")) is not None:
+            label.add(attributes.get("alt", ""))
 
-    @staticmethod
-    def _is_captcha(tag: str, attributes: dict[str, str]) -> bool:
-        return (
-            not _CAPTCHA_CLASSES.isdisjoint(attributes.get("class", "").split())
-            or any(name in attributes for name in _CAPTCHA_ATTRIBUTES)
-            or (tag == "iframe" and any(word in attributes.get("src", "") for word in _CAPTCHA_FRAMES))
-        )
+    def _end(self, tag: Tag) -> None:
+        name = tag.name
+        if name == self._unread:
+            self._unread, self._program = "", False
+        elif self._around.end(name):
+            pass
+        elif name == "form" and self._select is None:
+            self._form = None
+        elif name == "textarea":
+            self._end_textarea()
+        elif name == "select":
+            self._end_select()
+        elif name == "optgroup" and self._select is not None:
+            self._select.group_disabled = False
+        for kind in [kind for kind, label in self._labels.items() if name in label.tags]:
+            self._end_label(kind)
+
+    def _text(self, text: str) -> None:
+        if self._unread:
+            if self._program and _sends_a_form(text):
+                self.page.submitted_by_script = True
+            return
+        if self._textarea is not None:
+            self._textarea[1].append(unescape(text))
+        elif self._select is not None and self._select.options and self._select.options[-1].value is None:
+            self._select.options[-1].text.append(unescape(text))
+        for label in self._labels.values():
+            label.add(text)
+
+    def _finish(self) -> None:
+        self._end_textarea()
+        self._end_select()
+        for kind in list(self._labels):
+            self._end_label(kind)
+        self.page.heading = self.page.heading or self._title
+        for owner, control in self._controls:
+            form = self._by_id.get(owner) if isinstance(owner, str) else owner
+            if form is not None:
+                form.controls.append(control)
+            elif isinstance(control, Button) and control.seen:
+                self.page.buttons.append(control.label)
+        for form in self.page.forms:
+            form.controls = one_of_each_group(form.controls)
+
+    # What stands around a control.
+
+    def _seen(self, attributes: dict[str, str]) -> bool:
+        inside = self._around.hidden or (self._form is not None and self._form_hides)
+        return not (inside or hides(attributes))
+
+    def _disabled(self, attributes: dict[str, str]) -> bool:
+        return "disabled" in attributes or self._around.disabled
+
+    # Forms and what belongs to them.
 
     def _start_form(self, attributes: dict[str, str]) -> None:
         # HTML knows no form inside a form: the parser of a browser ignores the inner tag.
-        if self._open is None:
-            self._open = HtmlForm(
-                action=attributes.get("action", "").strip(), method=attributes.get("method", "get").strip().lower()
-            )
-            self.page.forms.append(self._open)
-            if form_id := attributes.get("id"):
-                self._by_id[form_id] = self._open
+        if self._form is not None:
+            return
+        self._count()
+        self._form, self._form_hides = form_of(attributes), hides(attributes)
+        self.page.forms.append(self._form)
+        if form_id := attributes.get("id"):
+            self._by_id.setdefault(form_id, self._form)
+
+    def _count(self) -> None:
+        self._parts += 1
+        if self._parts > MOST_PARTS:
+            raise _TooMuchError
+
+    def _add(self, attributes: dict[str, str], control: Field | Button) -> None:
+        self._count()
+        if isinstance(control, Button) or not self._around.inside("datalist"):
+            self._controls.append((attributes.get("form", self._form), control))
+
+    def _add_field(self, attributes: dict[str, str], kind: str, value: str) -> None:
+        if not self._disabled(attributes):
+            self._add(attributes, field_of(attributes, kind, value, seen=self._seen(attributes)))
+
+    def _add_button(self, attributes: dict[str, str], button: Button) -> None:
+        fallback = self._around.inside("noscript")
+        seen = not fallback and self._seen(attributes)
+        enabled = not self._disabled(attributes)
+        self._add(attributes, replace(button, enabled=enabled, seen=seen, fallback=fallback))
 
     def _input(self, attributes: dict[str, str]) -> None:
-        kind = attributes.get("type", "text").strip().lower() or "text"
-        if "disabled" in attributes or kind in {"button", "reset", "file"}:
-            return
-        if kind in {"submit", "image"}:
-            self._add(attributes, self._button(attributes))
-        elif attributes.get("name") and (kind not in {"checkbox", "radio"} or "checked" in attributes):
-            self._add(
-                attributes,
-                Field(
-                    name=attributes["name"],
-                    kind=kind,
-                    value=attributes.get("value", "on" if kind in {"checkbox", "radio"} else ""),
-                    autocomplete=attributes.get("autocomplete", "").strip().lower(),
-                    editable=kind != "hidden" and "readonly" not in attributes,
-                    required="required" in attributes,
-                ),
-            )
+        self._end_select()
+        kind = input_kind(attributes)
+        if kind in {"submit", "image", "reset", "button"}:
+            self._add_button(attributes, input_button(attributes, kind))
+        else:
+            self._add_field(attributes, kind, input_value(attributes, kind))
 
-    @staticmethod
-    def _button(attributes: dict[str, str]) -> Button | None:
-        if "disabled" in attributes:
-            return None
-        return Button(
-            name=attributes.get("name", ""),
-            value=attributes.get("value", ""),
-            action=attributes.get("formaction", "").strip(),
-        )
+    def _button(self, attributes: dict[str, str]) -> None:
+        self._end_label("button")
+        place = len(self._controls)
+        self._add_button(attributes, button_of(attributes))
+
+        def name(text: str) -> None:
+            owner, button = self._controls[place]
+            if isinstance(button, Button):
+                self._controls[place] = owner, replace(button, label=text or attributes.get("aria-label", ""))
+
+        self._labels["button"] = _Label(frozenset({"button"}), name)
+
+    def _start_textarea(self, attributes: dict[str, str]) -> None:
+        self._end_select()
+        self._textarea = attributes, []
+
+    def _end_textarea(self) -> None:
+        if self._textarea is not None:
+            (attributes, texts), self._textarea = self._textarea, None
+            self._add_field(attributes, "textarea", "".join(texts).removeprefix("\n"))
+
+    def _start_select(self, attributes: dict[str, str]) -> None:
+        if self._select is not None:
+            # A browser takes the second start tag for the end of the first one.
+            self._end_select()
+        else:
+            self._select = Select(attributes, disabled=self._disabled(attributes), seen=self._seen(attributes))
+
+    def _optgroup(self, attributes: dict[str, str]) -> None:
+        if self._select is not None:
+            self._select.group_disabled = "disabled" in attributes
 
     def _option(self, attributes: dict[str, str]) -> None:
+        self._count()
         if self._select is not None:
-            name, value, chosen = self._select
-            if "selected" in attributes and not chosen:
-                self._select = (name, attributes.get("value", ""), True)
-            elif value is None:
-                self._select = (name, attributes.get("value", ""), False)
+            self._select.add(attributes)
 
-    def _add(self, attributes: dict[str, str], part: Field | Button | None) -> None:
-        if part is None:
-            return
-        if form_id := attributes.get("form"):
-            self._strays.append((form_id, part))
-        elif self._open is not None:
-            self._put(self._open, part)
+    def _end_select(self) -> None:
+        if self._select is not None:
+            select, self._select = self._select, None
+            for item in select.fields():
+                self._add(dict(select.attributes), item)
 
-    @staticmethod
-    def _put(form: HtmlForm, part: Field | Button) -> None:
-        if isinstance(part, Field):
-            form.fields.append(part)
-        else:
-            form.buttons.append(part)
+    # What the page says of itself.
+
+    def _base(self, attributes: dict[str, str]) -> None:
+        if not self.page.base:
+            self.page.base = attributes.get("href", "").strip(BLANKS)
+
+    def _script(self, attributes: dict[str, str]) -> None:
+        self._program = keyword(attributes, "type") in _PROGRAMS
+        if self._program and "src" in attributes:
+            self.page.submitted_by_other_script = True
+
+    def _look_for_signs(self, name: str, attributes: dict[str, str]) -> None:
+        if code := attributes.get(self._error_attribute, "").strip(BLANKS):
+            self._count()
+            self.page.error_codes.append(code)
+        if _sends_a_form(attributes.get("onload", "")):
+            self.page.submitted_by_script = True
+        if keyword(attributes, "role") == "button" and name not in {"button", "input"} and self._seen(attributes):
+            self._count()
+            self._end_label("role")
+            self._labels["role"] = _Label(frozenset({name}), self.page.buttons.append)
+        if is_captcha(name, attributes):
+            self.page.captcha = True
+            if self._form is not None:
+                self._form.captcha = True
+            else:
+                self.page.captcha_outside = True
+
+    def _take_heading(self, text: str) -> None:
+        self.page.heading = self.page.heading or text
+
+    def _take_title(self, text: str) -> None:
+        self._title = self._title or text
+
+    def _end_label(self, kind: str) -> None:
+        if (label := self._labels.pop(kind, None)) is not None:
+            label.finish()
+
+
+def _sends_a_form(program: str) -> bool:
+    return "submit" in program.lower() or ".click()" in program
 
 
 def parse(html: str, error_attribute: str) -> Page:
     """Read a page.
 
     Args:
-        html: the page's text; broken markup is read as far as it goes.
+        html: the page's text; broken markup is read as browsers read it.
         error_attribute: name of the attribute in which the provider shows error codes.
 
     Returns:
-        Its forms in the order of the page, its error codes, and whether it shows a captcha.
+        Its forms in the order of the page, its error codes, and whether it shows a captcha. An empty page for one that
+        is larger than any page of a login.
     """
-    reader = _Reader(error_attribute.lower())
-    reader.feed(html)
-    reader.close()
-    return reader.page
+    if len(html) > LONGEST_PAGE:
+        return Page()
+    try:
+        return _Reader(error_attribute.lower()).read(html)
+    except _TooMuchError:
+        return Page()

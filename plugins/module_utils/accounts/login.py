@@ -7,31 +7,47 @@ from __future__ import annotations
 
 import hmac
 import random
-import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Protocol
-from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from . import totp
+from . import totp, web_address
 from .credentials import Credentials
-from .errors import (
-    ACCOUNT_ERRORS,
-    AccountError,
-    CaptchaRequired,
-    ConsentRequired,
-    MfaInvalid,
-    MfaRequired,
-    ProviderError,
-    UnknownPage,
-)
-from .forms import Field, HtmlForm, Page, parse
+from .errors import ACCOUNT_ERRORS, MfaRequired, ProviderError, UnknownPage
+from .form_parts import Field
 from .limits import Limits
+from .login_pages import FILLED, LoginPage
+from .login_verdict import Judge, Progress
 from .oauth import Pkce, TokenAnswer, base64url, exchange_code
 from .provider import Provider, error_of, unknown_host
-from .transport import Client, Form, Response, header, json_object, refusal
+from .shown_text import Shown
+from .transport import Client, Form, Response, header
+from .web_address import UnusableAddressError, WebAddress, shown_address
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _KEEP_METHOD = frozenset({307, 308})
+# A form may hold the password, and every time counts for the provider's own limits.
+_MOST_RESENT = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Request:
+    """What is sent next.
+
+    Attributes:
+        method: GET or POST.
+        url: a checked address.
+        data: the form.
+        step: the step that the form of an account is sent for.
+        resent: how often a redirect has sent the form on.
+    """
+
+    method: str
+    url: str
+    data: Form | None = field(default=None, repr=False)
+    step: str | None = None
+    resent: int = 0
 
 
 class Journal(Protocol):
@@ -94,35 +110,38 @@ class _Login:
         self._client = client
         self._provider = provider
         self._credentials = credentials
+        self._shown = Shown(credentials)
+        self._judge = Judge(provider, client, limits, self._shown)
         self._journal = journal
         self._limits = limits
         self._sleep = sleep
         self._pkce = Pkce.fresh(rng)
         self._state = base64url(rng.randbytes(24))
-        self._submitted: set[str] = set()
-        self._code_attempts = 0
+        self._progress = Progress()
         # A secret that cannot be decoded must be found before the password is spent.
         self._totp_key = totp.decode_secret(credentials.totp_secret) if credentials.totp_secret else None
 
     def run(self) -> TokenAnswer:
-        method, url, data = "GET", self._authorization_url(), None
+        request = _Request(method="GET", url=str(self._allowed(self._authorization_url())))
         hops = 0
         while True:
-            response = self._client.send(method, url, data)
+            response = self._client.send(request.method, request.url, request.data)
             if response.status_code in _REDIRECTS and (location := header(response, "Location")):
-                target = self._resolve(url, location)
+                # The callback is read and never asked, so it need not be written as strictly as other addresses.
+                target = location if self._is_callback(location) else self._resolve(request.url, location)
                 if self._is_callback(target):
                     return exchange_code(self._client, self._provider, self._read_callback(target), self._pkce)
-                if response.status_code not in _KEEP_METHOD:
-                    method, data = "GET", None
-                url = self._allowed(target)
+                url = str(self._allowed(target))
+                if response.status_code in _KEEP_METHOD and request.data is not None:
+                    request = replace(request, url=url, resent=request.resent + 1)
+                    if request.resent > _MOST_RESENT:
+                        raise ProviderError("The login went in circles: the provider sends a form on and on.")
+                else:
+                    request = _Request(method="GET", url=url)
             else:
-                submitted = len(self._submitted) + self._code_attempts
-                url, data = self._answer_page(url, response)
-                method = "POST"
-                if data is None:
-                    method = "GET"
-                if len(self._submitted) + self._code_attempts > submitted:
+                sent = self._progress.submissions
+                request = self._answer_page(request, response)
+                if self._progress.submissions > sent:
                     hops = 0
             hops += 1
             if hops > self._limits.hop_limit:
@@ -149,22 +168,23 @@ class _Login:
         endpoint = provider.authorization_endpoint
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{query}"
 
-    @staticmethod
-    def _resolve(base: str, location: str) -> str:
+    def _resolve(self, base: str, reference: str) -> str:
         try:
-            target = urljoin(base, location.strip())
-            urlsplit(target)
-        except ValueError:
-            raise UnknownPage("The provider redirects to an unreadable address.") from None
-        return target
+            return web_address.join(base, reference)
+        except UnusableAddressError:
+            raise unknown_host(reference) from None
 
-    def _allowed(self, url: str) -> str:
-        if not self._provider.allows(url):
+    def _allowed(self, url: str) -> WebAddress:
+        address = self._provider.allowed(url)
+        if address is None:
             raise unknown_host(url)
-        return urlunsplit(urlsplit(url)._replace(fragment=""))
+        return address
 
     def _is_callback(self, url: str) -> bool:
-        target, own = urlsplit(url), urlsplit(self._provider.redirect_uri)
+        try:
+            target, own = urlsplit(url), urlsplit(self._provider.redirect_uri)
+        except ValueError:
+            return False
         return (target.scheme, target.netloc.lower(), target.path or "/") == (
             own.scheme,
             own.netloc.lower(),
@@ -178,150 +198,56 @@ class _Login:
         issuer = parameters.get("iss")
         if issuer is not None and self._provider.issuer and issuer != self._provider.issuer:
             # RFC 9207 section 2.4.
-            raise ProviderError("The callback names another issuer.", cure="Correct the provider's issuer.")
+            raise ProviderError(
+                f"The callback names the issuer {shown_address(issuer)}, not {shown_address(self._provider.issuer)}.",
+                cure="Set issuer to exactly that if it is the provider's own, a last slash included.",
+            )
         if error := parameters.get("error"):
-            name = error if re.fullmatch(r"[A-Za-z0-9_\-]{1,40}", error) else "unreadable"
             raise ACCOUNT_ERRORS[error_of(self._provider, error) or "provider_error"](
-                f"The provider ended the login with the error {name}."
+                f"The provider ended the login with the error {self._shown.name(error)}."
             )
         if not parameters.get("code"):
             raise ProviderError("The callback holds no code.")
         return parameters["code"]
 
-    def _answer_page(self, url: str, response: Response) -> tuple[str, Form | None]:
-        """Read a page, raise what it tells, or return where its filled form goes."""
-        parts = urlsplit(url)
-        where = f"The page {_shown_path(parts.path)}"
-        page = parse(response.text, self._provider.error_code_attribute)
-        form, step = self._choose_form(page)
-        failed = response.status_code >= 400
-        repeated = step in self._submitted
-        if failed or repeated or step is None:
-            self._raise_code(page, response, step, where)
-        blocked = refusal(response, self._client.clock(), where)
-        # A form that can still be filled in outweighs a 403; nothing outweighs 429 and 5xx.
-        if blocked is not None and (response.status_code != 403 or step in {None, "continue"}):
-            raise blocked
-        for fragment, error_class in self._provider.page_errors.items():
-            if fragment in parts.path:
-                raise ACCOUNT_ERRORS[error_class](f"{where} asks for something that only a person can do.")
-        if self._shows_captcha(page, form):
-            raise CaptchaRequired
-        if form is None or step is None or (failed and step == "continue"):
-            if failed:
-                raise ProviderError(
-                    f"{where} answered {response.status_code}.",
-                    cure="Check client_id, redirect_uri and scope of the provider if it does not pass.",
-                )
-            raise UnknownPage(f"{where} shows no form that can be filled in.")
-        if repeated and not (step == "code" and self._code_attempts <= self._limits.mfa_retries):
-            self._raise_rejected(step)
-        return self._submit(url, form, step, where)
+    def _answer_page(self, request: _Request, response: Response) -> _Request:
+        """Read a page, raise what it tells, or return its filled form."""
+        page = LoginPage(self._provider, web_address.read(request.url), response, self._shown)
+        self._judge.check(page, response, self._progress, answers=request.step)
+        return self._submit(request.url, page)
 
-    def _raise_code(self, page: Page, response: Response, step: str | None, where: str) -> None:
-        codes = list(page.error_codes)
-        if "json" in header(response, "Content-Type").lower():
-            body = json_object(response)
-            codes += [value for value in (body.get("error"), body.get("code")) if isinstance(value, str)]
-        for code in codes:
-            error_class = error_of(self._provider, code)
-            if error_class is None:
-                continue
-            if error_class == "mfa_invalid" and step == "code" and self._code_attempts <= self._limits.mfa_retries:
-                return
-            if error_class == "mfa_invalid":
-                raise self._code_rejected()
-            waits = refusal(response, self._client.clock(), where)
-            error = ACCOUNT_ERRORS[error_class](
-                f"{ACCOUNT_ERRORS[error_class].default_sentence.rstrip('.')} (code {code})."
-            )
-            error.retry_after = waits.retry_after if waits is not None else None
-            raise error
-
-    def _raise_rejected(self, step: str) -> None:
-        error_class = self._provider.step_errors.get(step, "unknown_page")
-        raise self._code_rejected() if error_class == "mfa_invalid" else ACCOUNT_ERRORS[error_class]()
-
-    def _code_rejected(self) -> AccountError:
-        skew = self._client.skew
-        if skew is not None and abs(skew) > self._limits.totp_skew:
-            return MfaInvalid(
-                f"The provider rejected the one-time code, and the node's clock differs from its own by {skew:+.0f} s.",
-                cure="Set the node's clock, then lift the account.",
-            )
-        return MfaInvalid()
-
-    def _choose_form(self, page: Page) -> tuple[HtmlForm | None, str | None]:
-        steps = [(form, self._step(form)) for form in page.forms]
-        for wanted in ("password", "code", "identifier", "continue"):
-            for form, step in steps:
-                if step == wanted:
-                    return form, step
-        return next(((form, step) for form, step in steps if step == "choice"), (None, None))
-
-    def _step(self, form: HtmlForm) -> str | None:
-        fillable = [item for item in form.fields if item.fillable]
-        passwords = [item for item in fillable if self._is_password(item)]
-        if any(item.autocomplete == "new-password" for item in passwords) or len(passwords) > 1:
-            return None
-        if passwords:
-            return "password"
-        if any(self._is_code(item) for item in fillable):
-            return "code"
-        if any(self._is_identifier(item) for item in fillable):
-            return "identifier"
-        if fillable:
-            return None
-        # Nothing to fill in: a named or second button is a choice that is the owner's to make, anything else a way on.
-        return "choice" if len(form.buttons) > 1 or any(button.name for button in form.buttons) else "continue"
-
-    def _is_password(self, item: Field) -> bool:
-        return (item.kind == "password" or item.name in self._provider.password_fields) and not self._is_code(item)
-
-    def _is_code(self, item: Field) -> bool:
-        return item.name in self._provider.code_fields or item.autocomplete == "one-time-code"
-
-    def _is_identifier(self, item: Field) -> bool:
-        return (
-            item.name in self._provider.identifier_fields
-            or item.kind == "email"
-            or item.autocomplete.split(" ")[0] in {"username", "email"}
-        )
-
-    def _shows_captcha(self, page: Page, form: HtmlForm | None) -> bool:
+    def _submit(self, url: str, page: LoginPage) -> _Request:
+        form = page.form
         if form is None:
-            return page.captcha
-        return form.captcha or any(item.name in self._provider.captcha_fields for item in form.fields)
-
-    def _submit(self, url: str, form: HtmlForm, step: str, where: str) -> tuple[str, Form | None]:
-        if step == "choice":
-            raise ConsentRequired(f"{where} asks the owner of the account for a decision.")
-        button = form.buttons[0] if form.buttons else None
+            raise UnknownPage
+        button = form.default_button
         action = (button.action if button is not None else "") or form.action
-        target = self._allowed(self._resolve(url, action or url))
-        if form.method != "post" and step != "continue":
-            raise UnknownPage(f"{where} would put credentials into an address.")
-        data = [self._filled(item, step) for item in form.fields]
-        if button is not None and button.name:
-            data.append((button.name, button.value))
-        if step == "password":
+        target = self._allowed(self._resolve(self._base(url, page) if action else url, action))
+        # Codes first: without a secret the password is not sent either.
+        data = form.entries(button, lambda item: self._filled(page, item))
+        if page.step == "password":
             self._journal.password_submission()
-        if step != "continue":
-            self._submitted.add(step)
-        if form.method != "post":
-            return urlunsplit(urlsplit(target)._replace(query=urlencode(data))), None
-        return target, data
+        if page.step in FILLED and page.step is not None:
+            self._progress.note(page.step, page.fields)
+        if ((button.method if button is not None else "") or form.method) != "post":
+            return _Request(method="GET", url=str(target.with_query(urlencode(data))))
+        return _Request(method="POST", url=str(target), data=data, step=page.step if page.step in FILLED else None)
 
-    def _filled(self, item: Field, step: str) -> tuple[str, str]:
-        if item.fillable:
-            if self._is_code(item):
-                optional = step == "password" and not item.required and self._totp_key is None
-                return item.name, "" if optional else self._one_time_code()
-            if self._is_password(item):
-                return item.name, self._credentials.password or ""
-            if self._is_identifier(item):
-                return item.name, self._credentials.email or ""
-        return item.name, item.value
+    def _base(self, url: str, page: LoginPage) -> str:
+        base = self._resolve(url, page.page.base)
+        # A browser ignores a base that is no place of the web.
+        return base if base.lower().startswith(("https://", "http://")) else url
+
+    def _filled(self, page: LoginPage, item: Field) -> str:
+        role = page.role(item) if page.fills(item) else None
+        if role == "code":
+            optional = page.step == "password" and not item.required and self._totp_key is None
+            return "" if optional else self._one_time_code()
+        if role == "password":
+            return self._credentials.password or ""
+        if role == "identifier":
+            return self._credentials.email or ""
+        return item.value
 
     def _one_time_code(self) -> str:
         if self._totp_key is None:
@@ -330,9 +256,5 @@ class _Login:
         if wait > 0:
             self._sleep(wait)
         self._journal.code_submission(step)
-        self._code_attempts += 1
+        self._progress.codes += 1
         return totp.code_at(self._totp_key, step)
-
-
-def _shown_path(path: str) -> str:
-    return re.sub(r"[^A-Za-z0-9/._\-]", "?", path)[:80] or "/"

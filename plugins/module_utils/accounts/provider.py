@@ -10,90 +10,20 @@ application.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
-from .errors import ACCOUNT_ERRORS, ConfigurationError, ProviderError, UnknownPage
-from .transport import Client, json_object, refusal
+from . import web_address
+from .discovery import discover, metadata_addresses
+from .errors import ACCOUNT_ERRORS, ConfigurationError, UnknownPage
+from .provider_defaults import DEFAULT_ERROR_CODES, DEFAULT_PAGE_ERRORS, DEFAULT_STEP_ERRORS
+from .web_address import UnusableAddressError, WebAddress
 
-DEFAULT_ERROR_CODES: dict[str, str] = {
-    # The authorization server's own codes (RFC 6749 section 4.1.2.1, OpenID Connect Core section 3.1.2.6).
-    "access_denied": "account_blocked",
-    "consent_required": "consent_required",
-    "interaction_required": "consent_required",
-    "account_selection_required": "unknown_page",
-    "login_required": "provider_error",
-    "server_error": "provider_error",
-    "temporarily_unavailable": "provider_error",
-    "invalid_request": "provider_error",
-    "invalid_scope": "provider_error",
-    "unauthorized_client": "provider_error",
-    "unsupported_response_type": "provider_error",
-    # Codes on the pages of Auth0.
-    "wrong-credentials": "bad_credentials",
-    "wrong-email-credentials": "bad_credentials",
-    "wrong-username-credentials": "bad_credentials",
-    "wrong-phone-credentials": "bad_credentials",
-    "wrong-email-username-credentials": "bad_credentials",
-    "wrong-email-phone-credentials": "bad_credentials",
-    "wrong-phone-username-credentials": "bad_credentials",
-    "wrong-email-phone-username-credentials": "bad_credentials",
-    "invalid-email-format": "bad_credentials",
-    "no-email": "unknown_page",
-    "no-username": "unknown_page",
-    "no-password": "unknown_page",
-    "user-blocked": "account_blocked",
-    "too_many_attempts": "account_blocked",
-    "password-breached": "account_blocked",
-    "ip-blocked": "ip_blocked",
-    "same-user-login": "rate_limited",
-    "invalid-captcha": "captcha_required",
-    "invalid-recaptcha": "captcha_required",
-    "captcha-validation-failure": "captcha_required",
-    "captcha-client-failure": "captcha_required",
-    "requires_verification": "captcha_required",
-    "mfa_required": "mfa_required",
-    "invalid-code": "mfa_invalid",
-    "invalid-expired-code": "mfa_invalid",
-    "invalid-connection": "provider_error",
-    "no-db-connection": "provider_error",
-    "authentication-failure": "provider_error",
-    "auth0-users-validation": "provider_error",
-    "custom-script-error-code": "provider_error",
-}
+__all__ = ["Provider", "discover", "error_of", "metadata_addresses", "unknown_host"]
 
-DEFAULT_STEP_ERRORS: dict[str, str] = {
-    "identifier": "bad_credentials",
-    "password": "bad_credentials",
-    "code": "mfa_invalid",
-}
-
-DEFAULT_PAGE_ERRORS: dict[str, str] = {
-    "mfa-sms": "mfa_required",
-    "mfa-phone": "mfa_required",
-    "mfa-voice": "mfa_required",
-    "mfa-email": "mfa_required",
-    "mfa-push": "mfa_required",
-    "mfa-webauthn": "mfa_required",
-    "mfa-recovery-code": "mfa_required",
-    "mfa-login-options": "mfa_required",
-    "mfa-detect-browser": "mfa_required",
-    "-enrollment": "mfa_required",
-    "passkey": "unknown_page",
-    "email-verification": "account_blocked",
-    "reset-password": "account_blocked",
-    "consent": "consent_required",
-}
-
-
-def _origin(parts: SplitResult) -> str:
-    port = parts.port
-    default = {"https": 443, "http": 80}.get(parts.scheme)
-    host = (parts.hostname or "").lower()
-    return host if port is None or port == default else f"{host}:{port}"
+_CLASS_MAPS = ("error_codes", "step_errors", "page_errors")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,9 +48,11 @@ class Provider:
         password_fields: names of form fields that want the password (besides all of type password).
         code_fields: names of form fields that want the one-time code.
         captcha_fields: names of form fields whose presence means a captcha.
+        optional_fields: names of form fields that nothing fills in and that may be sent as they are.
         error_code_attribute: HTML attribute in which pages show their error code.
-        error_codes: error code to error class; given entries are added to the default ones.
-        step_errors: class of a rejected step (identifier, password, code) whose page shows no known code.
+        error_codes: error code to error class. Given entries are added to the default ones; one with an empty value, or
+            with none, takes the default away. The same holds for the next two.
+        step_errors: class of a rejected step (identifier, password, code) whose page shows no code.
         page_errors: part of a page's path to error class, for pages that no form driver should fill in.
         allowed_hosts: hosts besides those of the endpoints to which a login may be sent (``host`` or ``host:port``).
         rotation_leeway: seconds in which the provider accepts a rotated refresh token again; 0 if it never does.
@@ -146,6 +78,7 @@ class Provider:
         "cf-turnstile-response",
         "arkose",
     )
+    optional_fields: tuple[str, ...] = ()
     error_code_attribute: str = "data-error-code"
     error_codes: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_ERROR_CODES))
     step_errors: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_STEP_ERRORS))
@@ -179,30 +112,56 @@ class Provider:
                     f"The provider has no setting {name}.", cure=f"Settings are: {', '.join(sorted(known))}."
                 )
             values[name] = _convert(name, value, getattr(default, name))
-        provider = cls(**values)
-        provider._check()
-        return provider
+        return cls(**values)._checked()
 
-    def _check(self) -> None:
-        for name in ("issuer", "authorization_endpoint", "token_endpoint", "revocation_endpoint"):
-            value = getattr(self, name)
-            if value and not _is_web_address(value):
-                raise ConfigurationError(f"The provider's {name} is not an https address.", cure=f"Correct {name}.")
+    def _checked(self) -> Provider:
+        """Return the provider with its endpoints put together again, once everything in it can be used."""
         if not self.issuer and not (self.authorization_endpoint and self.token_endpoint):
             raise ConfigurationError(
                 "The provider has no endpoints.", cure="Set issuer, or authorization_endpoint and token_endpoint."
             )
-        if not self.client_id or not urlsplit(self.redirect_uri).scheme:
-            raise ConfigurationError("The provider lacks client_id or redirect_uri.", cure="Set both.")
-        for name in ("error_codes", "step_errors", "page_errors"):
+        # The issuer is compared letter by letter, so it stays as it was written.
+        issuer, login = self._endpoint("issuer"), self._endpoint("authorization_endpoint")
+        if not self.client_id or not _has_scheme(self.redirect_uri):
+            raise ConfigurationError("The provider lacks client_id or a usable redirect_uri.", cure="Set both.")
+        self._check_classes()
+        scheme = (login or issuer).partition(":")[0]
+        if self.rotation_leeway < 0:
+            raise ConfigurationError("The provider's rotation_leeway is negative.", cure="Give seconds, 0 for none.")
+        return replace(
+            self,
+            authorization_endpoint=login,
+            token_endpoint=self._endpoint("token_endpoint"),
+            revocation_endpoint=self._endpoint("revocation_endpoint"),
+            allowed_hosts=tuple(_allowed_place(place, scheme) for place in self.allowed_hosts),
+        )
+
+    def _endpoint(self, name: str) -> str:
+        value: str = getattr(self, name)
+        try:
+            address = web_address.read(value) if value else None
+        except UnusableAddressError:
+            address = None
+        if value and (address is None or not address.confidential):
+            raise ConfigurationError(
+                f"The provider's {name} is not an https address.",
+                cure=f"Correct {name}: https, a host of plain letters (xn-- for others), no user name.",
+            )
+        return "" if address is None else str(address)
+
+    def _check_classes(self) -> None:
+        for name in _CLASS_MAPS:
             for key, error_class in getattr(self, name).items():
                 if error_class not in ACCOUNT_ERRORS:
                     raise ConfigurationError(
                         f"The provider's {name} gives {key} an unknown class.",
                         cure=f"Classes are: {', '.join(ACCOUNT_ERRORS)}.",
                     )
-        if self.rotation_leeway < 0:
-            raise ConfigurationError("The provider's rotation_leeway is negative.", cure="Give seconds, 0 for none.")
+        if unknown := sorted(set(self.step_errors) - set(DEFAULT_STEP_ERRORS)):
+            raise ConfigurationError(
+                f"The provider's step_errors names the unknown step {unknown[0]}.",
+                cure=f"Steps are: {', '.join(DEFAULT_STEP_ERRORS)}.",
+            )
 
     @property
     def discovered(self) -> bool:
@@ -218,21 +177,39 @@ class Provider:
         Returns:
             True for the scheme of the authorization endpoint and an allowed host.
         """
+        return self.allowed(url) is not None
+
+    def allowed(self, url: str) -> WebAddress | None:
+        """Return the parts of an address that a login may go to, to be asked exactly so; None for any other.
+
+        Args:
+            url: absolute address.
+        """
         try:
-            parts = urlsplit(url)
-            own = [urlsplit(item) for item in (self.authorization_endpoint, self.token_endpoint, self.issuer) if item]
-            hosts = {_origin(item) for item in own} | {host.lower() for host in self.allowed_hosts}
-            return parts.scheme == urlsplit(self.authorization_endpoint).scheme and _origin(parts) in hosts
-        except ValueError:
-            return False
+            address = web_address.read(url)
+            own = [web_address.read(item) for item in (self.authorization_endpoint, self.token_endpoint) if item]
+            if self.issuer:
+                own.append(web_address.read(self.issuer))
+            places = {item.place for item in own if item.scheme == address.scheme}
+            places |= {web_address.read_place(place, address.scheme) for place in self.allowed_hosts}
+            login = web_address.read(self.authorization_endpoint)
+        except UnusableAddressError:
+            return None
+        return address if address.scheme == login.scheme and address.place in places else None
 
 
-def _is_web_address(value: str) -> bool:
+def _allowed_place(place: str, scheme: str) -> str:
     try:
-        parts = urlsplit(value)
-        return bool(parts.hostname) and (
-            parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in {"127.0.0.1", "::1", "localhost"})
-        )
+        return web_address.read_place(place, scheme)
+    except UnusableAddressError:
+        raise ConfigurationError(
+            "An entry of the provider's allowed_hosts is not a host.", cure="Write host or host:port, without https://."
+        ) from None
+
+
+def _has_scheme(address: str) -> bool:
+    try:
+        return bool(urlsplit(address).scheme)
     except ValueError:
         return False
 
@@ -243,9 +220,7 @@ def _convert(name: str, value: Any, default: Any) -> Any:
             return tuple(value)
         raise ConfigurationError(f"The provider's {name} is not a list of texts.", cure=f"Correct {name}.")
     if isinstance(default, dict):
-        if isinstance(value, Mapping) and all(isinstance(item, str) for pair in value.items() for item in pair):
-            return {**default, **value}
-        raise ConfigurationError(f"The provider's {name} does not map texts to texts.", cure=f"Correct {name}.")
+        return _merged(name, value, default)
     if isinstance(default, float):
         try:
             return float(value)
@@ -256,76 +231,23 @@ def _convert(name: str, value: Any, default: Any) -> Any:
     raise ConfigurationError(f"The provider's {name} is not a text.", cure=f"Correct {name}.")
 
 
-def metadata_addresses(issuer: str) -> tuple[str, str]:
-    """Return where an issuer may publish its metadata.
-
-    Args:
-        issuer: issuer identifier.
-
-    Returns:
-        The addresses of OpenID Connect Discovery section 4 (suffix) and of RFC 8414 section 3 (inserted before the
-        path).
-    """
-    parts = urlsplit(issuer)
-    path = parts.path.rstrip("/")
-    root = f"{parts.scheme}://{parts.netloc}"
-    return (
-        f"{root}{path}/.well-known/openid-configuration",
-        f"{root}/.well-known/oauth-authorization-server{path}",
-    )
-
-
-def discover(client: Client, provider: Provider) -> Provider:
-    """Fill in the endpoints that the operator left empty.
-
-    Args:
-        client: the way to the provider.
-        provider: a provider with an issuer; one whose endpoints are known is returned as it is.
-
-    Returns:
-        The provider with its endpoints.
-
-    Raises:
-        ProviderError: there is no metadata document, it names another issuer, or it lacks an endpoint.
-        AccountError: the provider refuses the request or cannot be reached.
-    """
-    if provider.discovered:
-        return provider
-    for address in metadata_addresses(provider.issuer):
-        response = client.send("GET", address)
-        if response.status_code == 200 and (document := json_object(response)):
-            return _from_metadata(provider, document)
-        if (error := refusal(response, client.clock(), "The provider's metadata document")) is not None:
-            raise error
-    raise ProviderError(
-        "The provider publishes no metadata document.",
-        cure="Set authorization_endpoint and token_endpoint of the provider.",
-    )
-
-
-def _from_metadata(provider: Provider, document: dict[str, Any]) -> Provider:
-    if document.get("issuer") != provider.issuer:
-        # RFC 8414 section 3.3: metadata of another issuer must not be used.
-        raise ProviderError(
-            "The provider's metadata document names another issuer.", cure="Correct the provider's issuer."
+def _merged(name: str, value: Any, default: dict[str, str]) -> dict[str, str]:
+    """Add an operator's entries to the default ones; those of classes without a value take a default away."""
+    removes = name in _CLASS_MAPS
+    if not isinstance(value, Mapping) or not all(
+        isinstance(key, str) and key and (isinstance(item, str) or (removes and item is None))
+        for key, item in value.items()
+    ):
+        raise ConfigurationError(f"The provider's {name} does not map texts to texts.", cure=f"Correct {name}.")
+    if not removes:
+        return {**default, **value}
+    gone = {key for key, item in value.items() if not item}
+    if unknown := sorted(gone - set(default)):
+        raise ConfigurationError(
+            f"The provider's {name} takes away {unknown[0]}, which is no default.",
+            cure=f"Defaults are: {', '.join(default)}.",
         )
-
-    def endpoint(name: str, own: str) -> str:
-        value = document.get(name)
-        return value if not own and isinstance(value, str) and _is_web_address(value) else own
-
-    complete = replace(
-        provider,
-        authorization_endpoint=endpoint("authorization_endpoint", provider.authorization_endpoint),
-        token_endpoint=endpoint("token_endpoint", provider.token_endpoint),
-        revocation_endpoint=endpoint("revocation_endpoint", provider.revocation_endpoint),
-    )
-    if not complete.discovered:
-        raise ProviderError(
-            "The provider's metadata document lacks an endpoint.",
-            cure="Set authorization_endpoint and token_endpoint of the provider.",
-        )
-    return complete
+    return {key: item for key, item in {**default, **value}.items() if key not in gone}
 
 
 def error_of(provider: Provider, code: str) -> str | None:
@@ -336,8 +258,8 @@ def error_of(provider: Provider, code: str) -> str | None:
 def unknown_host(url: str) -> UnknownPage:
     """Return the error for an address outside the allow-list, naming only its host."""
     try:
-        host = re.sub(r"[^A-Za-z0-9.:\-]", "?", _origin(urlsplit(url)))
-    except ValueError:
+        host = web_address.read(url).place
+    except UnusableAddressError:
         host = "an unreadable address"
     return UnknownPage(
         f"The provider sends the login to {host}, which is not allowed.",

@@ -129,7 +129,7 @@ TABLE: list[tuple[str, str, str, Arrangement]] = [
     ("unknown e-mail", "bad_credentials", "quarantined", _unknown_email),
     ("e-mail page again by redirect", "bad_credentials", "quarantined", _email_sent_back),
     ("malformed e-mail", "bad_credentials", "quarantined", _code("invalid-email-format", "POST /u/login/identifier")),
-    ("unknown code on the password page", "bad_credentials", "quarantined", _code("of-a-later-version")),
+    ("unknown code on the password page", "unknown_page", "needs_operator", _code("of-a-later-version")),
     ("code page without secret", "mfa_required", "needs_operator", _code_without_secret),
     ("another factor", "mfa_required", "needs_operator", _other_factor),
     ("wrong secret", "mfa_invalid", "quarantined", _wrong_secret),

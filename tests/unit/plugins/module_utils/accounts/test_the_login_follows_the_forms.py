@@ -86,10 +86,49 @@ def test_hidden_fields_defaults_and_the_first_button_go_along(world: World) -> N
     ]
 
 
-def test_a_page_without_a_question_is_passed_on(world: World) -> None:
-    world.provider.answers["GET /authorize/resume"] = page(form(button="<button>Continue</button>", action="/go-on"))
-    world.provider.answers["POST /go-on"] = lambda _fields: world.provider.callback(code="CODE")
+SENT_BY_SCRIPT = [
+    (
+        "button for browsers without scripts",
+        "<form method=post action=/go-on>HIDDEN<noscript><button>Go</button></noscript></form>",
+    ),
+    (
+        "form for browsers without scripts",
+        "<noscript><form method=post action=/go-on>HIDDEN<input type=submit></form></noscript>",
+    ),
+    ("sent on load", '<body onload="document.forms[0].submit()"><form method=post action=/go-on>HIDDEN</form>'),
+    ("sent by a script", "<form method=post action=/go-on>HIDDEN</form><script>document.forms[0].submit()</script>"),
+    (
+        "sent by a script in another way",
+        "<form method=post action=/go-on>HIDDEN</form><script>f.requestSubmit()</script>",
+    ),
+    ("sent by another file", "<form method=post action=/go-on>HIDDEN</form><script src=/send.js></script>"),
+    (
+        "with a button out of sight",
+        "<form method=post action=/go-on>HIDDEN<button hidden>Go</button></form><script>f.submit()</script>",
+    ),
+]
+
+
+@pytest.mark.parametrize("shown", [row[1] for row in SENT_BY_SCRIPT], ids=[row[0] for row in SENT_BY_SCRIPT])
+def test_a_page_that_a_browser_sends_by_itself_is_passed_on(world: World, shown: str) -> None:
+    seen: list[dict[str, str]] = []
+
+    def go_on(fields: dict[str, str]) -> Reply:
+        seen.append(fields)
+        return world.provider.callback(code="CODE")
+
+    hidden = '<input type="hidden" name="ticket" value="T1">'
+    world.provider.answers["GET /authorize/resume"] = page(shown.replace("HIDDEN", hidden))
+    world.provider.answers["POST /go-on"] = go_on
     assert world.renew().usable
+    assert seen == [{"ticket": "T1"}]
+
+
+def test_a_form_is_sent_on_twice_at_most(world: World) -> None:
+    world.provider.answers["POST /u/login/password"] = redirect("/u/login/password", 307)
+    outcome = world.renew()
+    assert outcome.error_class == "provider_error"
+    assert sum("password" in fields for _method, _path, fields in world.provider.requests) == 3
 
 
 def test_a_redirect_that_keeps_the_method_sends_the_form_again(world: World) -> None:
@@ -115,6 +154,15 @@ def test_a_callback_of_somebody_else_is_refused(world: World, parameters: dict[s
     outcome = world.renew()
     assert outcome.error_class == "provider_error"
     assert not any(path == "/oauth/token" for _method, path, _fields in world.provider.requests)
+
+
+def test_a_callback_with_blanks_in_it_is_read(world: World) -> None:
+    def deny(_fields: dict[str, str]) -> Reply:
+        told = world.provider.callback(error="access_denied")
+        return redirect(f"{told.headers['Location']}&error_description=The owner said no")
+
+    world.provider.answers["GET /authorize/resume"] = deny
+    assert world.renew().error_class == "account_blocked"
 
 
 def test_a_callback_of_the_right_issuer_is_taken(world: World) -> None:
@@ -209,6 +257,13 @@ def test_metadata_addresses_follow_both_standards() -> None:
         ({"allowed_hosts": "h.test"}, "allowed_hosts"),
         ({"error_codes": {"a": "no_such_class"}}, "error_codes"),
         ({"error_codes": ["a"]}, "error_codes"),
+        ({"error_codes": {"": "bad_credentials"}}, "error_codes"),
+        ({"page_errors": {"": "consent_required"}}, "page_errors"),
+        ({"page_errors": {"pass-key": None}}, "pass-key"),
+        ({"error_codes": {"wrong-credentials": 5}}, "error_codes"),
+        ({"step_errors": {"pasword": "bad_credentials"}}, "pasword"),
+        ({"authorization_parameters": {"ui": None}}, "authorization_parameters"),
+        ({"redirect_uri": "https://[x"}, "redirect_uri"),
         ({"rotation_leeway": "soon"}, "rotation_leeway"),
         ({"rotation_leeway": -1}, "rotation_leeway"),
         ({"issuer": "https://[x"}, "issuer"),
@@ -218,6 +273,43 @@ def test_settings_that_cannot_be_meant_are_refused_by_name(settings: dict[str, o
     with pytest.raises(ConfigurationError, match=word) as caught:
         Provider.from_mapping(settings)
     assert caught.value.cure
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_a_default_is_taken_away_by_an_entry_without_a_value(nothing: str | None) -> None:
+    provider = Provider.from_mapping(
+        {
+            "page_errors": {"consent": nothing, "news": "unknown_page"},
+            "error_codes": {"no-email": nothing, "E17": "account_blocked"},
+            "step_errors": {"identifier": nothing},
+        }
+    )
+    assert "consent" not in provider.page_errors
+    assert (provider.page_errors["news"], provider.page_errors["passkey"]) == ("unknown_page", "unknown_page")
+    assert "no-email" not in provider.error_codes
+    assert (provider.error_codes["E17"], provider.error_codes["user-blocked"]) == ("account_blocked", "account_blocked")
+    assert provider.step_errors == {"password": "bad_credentials", "code": "mfa_invalid"}
+
+
+def test_a_path_that_is_no_obstacle_here_can_be_said_to_be_none(world: World) -> None:
+    world.provider.answers["POST /u/login/identifier"] = redirect("/u/consent-and-password")
+    world.provider.answers["GET /u/consent-and-password"] = page(form(PASSWORD_FIELD, action="/u/login/password"))
+    assert world.renew().error_class == "consent_required"
+    world.renewer.provider = example_provider(page_errors={"consent": None})
+    assert world.renew(lift=True).usable
+
+
+def test_a_step_without_a_class_ends_as_an_unknown_page(world: World) -> None:
+    world.renewer.provider = example_provider(step_errors={"password": ""})
+    world.give(email=EMAIL, password="something else")
+    world.provider.wrong_code = ""
+    assert world.renew().error_class == "unknown_page"
+
+
+def test_a_list_is_replaced(world: World) -> None:
+    world.renewer.provider = example_provider(identifier_fields=["kennung"])
+    world.provider.answers["GET /u/login/identifier"] = page(form('<input name="username">'))
+    assert world.renew().error_class == "unknown_page"
 
 
 def test_the_default_provider_is_the_original_one() -> None:
