@@ -36,6 +36,8 @@ attributes:
     support: full
     platforms: posix
     description: The module needs file locks and runs on the node, usually as root.
+requirements:
+  - lxml
 extends_documentation_fragment:
   - dcta.fleet.accounts
   - dcta.fleet.accounts.connection
@@ -204,6 +206,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.dcta.fleet.plugins.module_utils.account_results import result_of
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.credentials import Credentials, load_credentials
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.errors import ConfigurationError, StoreError
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.html_events import LXML_IMPORT_ERROR
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.limits import Limits
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.outcome import Outcome, forecast
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.provider import Provider
@@ -351,6 +354,8 @@ def main() -> None:
     # A forecast sends nothing, and on a new host the package is not there yet.
     if REQUESTS_IMPORT_ERROR is not None and not module.check_mode:
         module.fail_json(msg=missing_required_lib("requests"), exception=REQUESTS_IMPORT_ERROR)
+    if LXML_IMPORT_ERROR is not None and not module.check_mode:
+        module.fail_json(msg=missing_required_lib("lxml"), exception=LXML_IMPORT_ERROR)
     try:
         limits = Limits.from_mapping(module.params["limits"])
         provider = Provider.from_mapping(module.params["provider"])

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from . import captcha_signs, form_controls, open_elements
 from .captcha_signs import is_captcha
+from .foreign_content import ForeignContent
 from .form_controls import (
     BLANKS,
     Select,
@@ -23,12 +24,12 @@ from .form_controls import (
     one_of_each_group,
 )
 from .form_parts import Button, Field, HtmlForm, Page
-from .html_tokens import Tag, Tokens, unescape
+from .html_events import END_OF_FORM, FORM, TooMuchError, tell
 from .open_elements import OpenElements, hides
 
 __all__ = ["Button", "Field", "HtmlForm", "Page", "parse"]
 
-LONGEST_PAGE = 2 << 20
+LONGEST_PAGE = 1 << 19
 """Characters of a page that is read; a login page has some ten thousand."""
 MOST_PARTS = 20_000
 """Forms, fields, buttons, options and open elements of a page that is read."""
@@ -45,10 +46,6 @@ _HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
 _LONGEST_LABEL = 1_000
 
 
-class _TooMuchError(Exception):
-    """No page of a login has that many parts."""
-
-
 @dataclass(slots=True)
 class _Label:
     """A text that is being collected up to an end tag."""
@@ -60,7 +57,7 @@ class _Label:
 
     def add(self, text: str) -> None:
         if self.length < _LONGEST_LABEL:
-            self.text.append(unescape(text[:_LONGEST_LABEL]))
+            self.text.append(text[:_LONGEST_LABEL])
             self.length += len(text)
 
     def finish(self) -> None:
@@ -71,6 +68,8 @@ class _Reader:
     def __init__(self, error_attribute: str) -> None:
         self.page = Page()
         self._error_attribute = error_attribute
+        self._wanted = _WANTED | {error_attribute}
+        self._foreign = ForeignContent()
         self._title = ""
         self._form: HtmlForm | None = None
         self._form_hides = False
@@ -87,7 +86,8 @@ class _Reader:
         self._starts: dict[str, Callable[[dict[str, str]], None]] = {
             "base": self._base,
             "button": self._button,
-            "form": self._start_form,
+            FORM: self._start_form,
+            END_OF_FORM: self._end_form,
             "input": self._input,
             "optgroup": self._optgroup,
             "option": self._option,
@@ -97,28 +97,37 @@ class _Reader:
         }
 
     def read(self, html: str) -> Page:
-        for token in Tokens(html, _WANTED | {self._error_attribute}):
-            if isinstance(token, str):
-                if not self._templates:
-                    self._text(token)
-            elif token.name == "template":
-                self._templates = max(0, self._templates + (-1 if token.closing else 1))
-            elif not self._templates:
-                (self._end if token.closing else self._start)(token)
+        tell(html, self)
         self._finish()
         return self.page
 
     # Tags and texts.
 
-    def _start(self, tag: Tag) -> None:
-        name, attributes = tag.name, tag.attributes
+    def start(self, name: str, attributes: Mapping[str, str]) -> None:
+        if name == "template":
+            self._templates += 1
+        # What a browser takes for text, or for no HTML, may look like tags to a parser.
+        elif not (self._templates or self._unread or self._textarea is not None or self._foreign.swallows(name)):
+            self._start(name, {key: attributes[key] for key in self._wanted if key in attributes})
+
+    def end(self, name: str) -> None:
+        if name == "template":
+            self._templates = max(0, self._templates - 1)
+        elif not self._templates and not self._foreign.ends(name):
+            self._end(name)
+
+    def text(self, text: str) -> None:
+        if not self._templates:
+            self._text(text)
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
         if attributes or "captcha" in name:
             self._look_for_signs(name, attributes)
         if name in _UNREAD:
             self._unread = name
         if self._around.start(name, attributes):
             if len(self._around) > MOST_PARTS:
-                raise _TooMuchError
+                raise TooMuchError
         elif (start := self._starts.get(name)) is not None:
             start(attributes)
         elif name in _HEADINGS:
@@ -130,14 +139,11 @@ class _Reader:
         elif name == "img" and (label := self._labels.get("button")) is not None:
             label.add(attributes.get("alt", ""))
 
-    def _end(self, tag: Tag) -> None:
-        name = tag.name
+    def _end(self, name: str) -> None:
         if name == self._unread:
             self._unread, self._program = "", False
         elif self._around.end(name):
             pass
-        elif name == "form" and self._select is None:
-            self._form = None
         elif name == "textarea":
             self._end_textarea()
         elif name == "select":
@@ -153,9 +159,9 @@ class _Reader:
                 self.page.submitted_by_script = True
             return
         if self._textarea is not None:
-            self._textarea[1].append(unescape(text))
+            self._textarea[1].append(text)
         elif self._select is not None and self._select.options and self._select.options[-1].value is None:
-            self._select.options[-1].text.append(unescape(text))
+            self._select.options[-1].text.append(text)
         for label in self._labels.values():
             label.add(text)
 
@@ -195,10 +201,14 @@ class _Reader:
         if form_id := attributes.get("id"):
             self._by_id.setdefault(form_id, self._form)
 
+    def _end_form(self, _attributes: dict[str, str]) -> None:
+        if self._select is None:
+            self._form = None
+
     def _count(self) -> None:
         self._parts += 1
         if self._parts > MOST_PARTS:
-            raise _TooMuchError
+            raise TooMuchError
 
     def _add(self, attributes: dict[str, str], control: Field | Button) -> None:
         self._count()
@@ -324,5 +334,5 @@ def parse(html: str, error_attribute: str) -> Page:
         return Page()
     try:
         return _Reader(error_attribute.lower()).read(html)
-    except _TooMuchError:
+    except TooMuchError:
         return Page()

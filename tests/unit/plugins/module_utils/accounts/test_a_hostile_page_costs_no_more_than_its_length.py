@@ -20,7 +20,6 @@ from ansible_collections.dcta.fleet.plugins.module_utils.accounts import web_add
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.credentials import Credentials
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.errors import AccountError
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.forms import LONGEST_PAGE, MOST_PARTS, Page, parse
-from ansible_collections.dcta.fleet.plugins.module_utils.accounts.html_tokens import Tag, Tokens
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.limits import Limits
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.login import log_in
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.login_pages import LoginPage
@@ -40,7 +39,6 @@ from identity_fake import (
     page,
     redirect,
 )
-from lxml import etree
 
 PAGES = 5_000
 SEED = 20260702
@@ -251,53 +249,3 @@ def test_thousands_of_hostile_pages_end_in_errors_of_ours(capsys: pytest.Capture
         "rate_limited",
     }
     assert wanted <= set(ends)
-
-
-class Oracle:
-    """What libxml2, which follows the HTML standard since 2.14, reads as start tags."""
-
-    def __init__(self) -> None:
-        self.tags: list[tuple[str, dict[str, str]]] = []
-
-    def start(self, tag: str | bytes, attrib: dict[str | bytes, str | bytes]) -> None:
-        """Take a start tag, but for those that every page has."""
-        if str(tag).startswith("x-"):
-            wanted = {str(key): str(value) for key, value in attrib.items() if key in {"name", "value"}}
-            self.tags.append((str(tag), wanted))
-
-    def end(self, tag: str | bytes) -> None:
-        """End tags are implied, too."""
-
-    def data(self, data: str | bytes) -> None:
-        """Texts are another matter."""
-
-    def comment(self, text: str | bytes) -> None:
-        """Comments are nobody's."""
-
-    def close(self) -> list[tuple[str, dict[str, str]]]:
-        """Return the tags."""
-        return self.tags
-
-
-NATURAL = [
-    "<x-a name=a>", "<x-b name='b' value=\"x&amp;y\">", "<x-c name=c value='?a=1&copy=2&reg;&lt'>", "<x-d name=d/>",
-    "<x-e\nname = e\tvalue=f/>", "<x-f name=g name=h>", "<X-G NAME=I VALUE=&#x41;&#8364;&notit;&ampx>",
-    "<!-- <x-a name=no> -->", "<!-->", "<!--->", "<!--x--!>", "<!doctype html>", "<![CDATA[<x-a name=z>]]>",
-    "<?php <x-a name=y> ?>", "</ x>", "</>", "<%", "<3", "<![ endif]>", "<![]>", "<script>", "</script>",
-    "<script>if(a<b)'<x-a name=s>'</script>", "<style>", "</style>", "<textarea name=q>", "</textarea>", "<title>",
-    "</title>", "text &amp; more", "<div>", "</div>", "<b>", "</b>", "</x-a>", "<xmp>", "</xmp>", "<x-h href='x'>",
-    '<x-i title="', "'", '"', ">", "<", "=", "/", " ", "<x-j ", "value", "<plaintext>", "<iframe>", "</iframe>",
-    "<script><!-- <script></script> <x-a name=t> --></script>",
-]  # fmt: skip
-
-
-def test_tags_are_those_that_another_parser_of_the_standard_reads() -> None:
-    rng = random.Random(SEED)  # noqa: S311 - a test has to repeat itself
-    for _ignored in range(3_000):
-        html = "<!doctype html><body>" + "".join(rng.choice(NATURAL) for _piece in range(rng.randrange(1, 12)))
-        theirs = etree.fromstring(html, etree.HTMLParser(target=Oracle()))
-        tokens = Tokens(html, frozenset({"name", "value"}))
-        tags = [
-            token for token in tokens if isinstance(token, Tag) and not token.closing and token.name.startswith("x-")
-        ]
-        assert [(tag.name, tag.attributes) for tag in tags] == theirs, html

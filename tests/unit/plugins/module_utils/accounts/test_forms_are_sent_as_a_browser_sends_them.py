@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.forms import Button, Field, HtmlForm, Page, parse
-from ansible_collections.dcta.fleet.plugins.module_utils.accounts.html_tokens import unescape
 from identity_fake import IDENTIFIER, PASSWORD_FIELD, Reply, World, form, page, redirect
 
 
@@ -177,21 +176,6 @@ def test_a_field_says_whether_it_must_be_filled_in_and_by_whom() -> None:
     assert {name for name, item in controls.items() if item.fillable} == {"a", "f", "g", "h"}
     assert {name for name, item in controls.items() if not item.seen} == {"c", "g", "h"}
     assert [item.name for item in shown.unset] == ["d"]
-
-
-@pytest.mark.parametrize(
-    ("text", "in_attribute", "decoded"),
-    [
-        ("&amp;&lt;&#65;&#x41;&#X41;", False, "&<AAA"),
-        ("&amp &copy1 &copy=2", False, "& ©1 ©=2"),
-        ("?a=1&copy=2&region=x&amp=y&lt", True, "?a=1&copy=2&region=x&amp=y<"),
-        ("&notit; &notin; &nothing", False, "¬it; ∉ ¬hing"),
-        ("&#0;&#xd800;&#x110000;&#99999999999999999999;&#128;", False, "\ufffd\ufffd\ufffd\ufffd€"),
-        ("&; &# &#x; &unknown; &", False, "&; &# &#x; &unknown; &"),
-    ],
-)
-def test_character_references_are_decoded_as_browsers_do(text: str, in_attribute: bool, decoded: str) -> None:
-    assert unescape(text, in_attribute=in_attribute) == decoded
 
 
 @pytest.mark.parametrize("value", ["\ud800", "&#xD800;", "\0", "&#0;"])
