@@ -44,6 +44,7 @@ LOGIN = {
     "issuer": "https://login.dcta.test",
     "client_id": "dcta-demo",
     "redirect_uri": "dcta-demo://login.dcta.test/callback",
+    "scope": "openid email profile offline_access",
     "audience": "https://chat.dcta.test/v1",
 }
 TOKEN_LIFETIME = dt.timedelta(days=10)

@@ -26,6 +26,10 @@ __all__ = ["Provider", "discover", "error_of", "metadata_addresses", "unknown_ho
 _CLASS_MAPS = ("error_codes", "step_errors", "page_errors")
 
 
+_PLACES = ("issuer", "authorization_endpoint", "token_endpoint", "revocation_endpoint")
+_OF_ONE_PROVIDER = (*_PLACES, "client_id", "audience", "scope", "redirect_uri")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Provider:
     """Everything that the login must know of an identity provider.
@@ -91,8 +95,8 @@ class Provider:
         """Build a provider from an operator's settings.
 
         Args:
-            settings: any of the attributes. With ``issuer`` and without endpoints, the default endpoints do not apply:
-                discovery finds them.
+            settings: any of the attributes. One that names an issuer or an endpoint describes another provider: it has
+                to be complete, and nothing of the built-in one is inherited but what any page may show.
 
         Returns:
             The provider, checked.
@@ -103,8 +107,8 @@ class Provider:
         """
         known = {item.name: item for item in fields(cls)}
         values: dict[str, Any] = {}
-        if settings.get("issuer"):
-            values = {"authorization_endpoint": "", "token_endpoint": "", "revocation_endpoint": ""}
+        if any(settings.get(name) for name in _PLACES):
+            values = dict.fromkeys(_OF_ONE_PROVIDER, "")
         default = cls()
         for name, value in settings.items():
             if name not in known:
@@ -116,23 +120,30 @@ class Provider:
 
     def _checked(self) -> Provider:
         """Return the provider with its endpoints put together again, once everything in it can be used."""
+        endpoints = {name: self._endpoint(name) for name in _PLACES}
         if not self.issuer and not (self.authorization_endpoint and self.token_endpoint):
             raise ConfigurationError(
                 "The provider has no endpoints.", cure="Set issuer, or authorization_endpoint and token_endpoint."
             )
-        # The issuer is compared letter by letter, so it stays as it was written.
-        issuer, login = self._endpoint("issuer"), self._endpoint("authorization_endpoint")
-        if not self.client_id or not _has_scheme(self.redirect_uri):
-            raise ConfigurationError("The provider lacks client_id or a usable redirect_uri.", cure="Set both.")
+        missing = [name for name in ("client_id", "redirect_uri", "scope") if not getattr(self, name)]
+        if missing:
+            raise ConfigurationError(
+                f"The provider lacks {' and '.join(missing)}.",
+                cure="Set them: nothing of the built-in provider is used for another one.",
+            )
+        if not _has_scheme(self.redirect_uri):
+            raise ConfigurationError("The provider's redirect_uri is no address.", cure="Correct redirect_uri.")
         self._check_classes()
-        scheme = (login or issuer).partition(":")[0]
+        # The issuer is compared letter by letter, so it stays as it was written.
+        login = endpoints["authorization_endpoint"]
+        scheme = (login or endpoints["issuer"]).partition(":")[0]
         if self.rotation_leeway < 0:
             raise ConfigurationError("The provider's rotation_leeway is negative.", cure="Give seconds, 0 for none.")
         return replace(
             self,
             authorization_endpoint=login,
-            token_endpoint=self._endpoint("token_endpoint"),
-            revocation_endpoint=self._endpoint("revocation_endpoint"),
+            token_endpoint=endpoints["token_endpoint"],
+            revocation_endpoint=endpoints["revocation_endpoint"],
             allowed_hosts=tuple(_allowed_place(place, scheme) for place in self.allowed_hosts),
         )
 

@@ -65,6 +65,7 @@ class Node:
             "client_id": CLIENT_ID,
             "audience": AUDIENCE,
             "redirect_uri": REDIRECT_URI,
+            "scope": "openid offline_access",
         }
         with Store(str(self.folder), me()) as store:
             return Renewer(

@@ -32,6 +32,12 @@ from provider.accept import prefers_html
 from token_families import TokenFamilies
 
 HOST = "https://login.example.test"
+APPLICATION = {
+    "client_id": "application",
+    "audience": "https://api.example.test/v1",
+    "scope": "openid offline_access",
+    "redirect_uri": "com.example.application://callback",
+}
 EMAIL = "alice.secretmail@example.test"
 PASSWORD = "planted-password"
 TOTP_SECRET = "JBSWY3DPEHPK3PXP"
@@ -266,7 +272,7 @@ class FakeProvider:
         """Redirect to the application."""
         self._code_is_new = "code" in parameters
         query = urlencode({"state": self._client_state, **parameters})
-        return redirect(f"{Provider().redirect_uri}?{query}")
+        return redirect(f"{APPLICATION['redirect_uri']}?{query}")
 
     # The token endpoints.
 
@@ -376,6 +382,7 @@ def example_provider(**settings: Any) -> Provider:
             "authorization_endpoint": f"{HOST}/authorize",
             "token_endpoint": f"{HOST}/oauth/token",
             "revocation_endpoint": f"{HOST}/oauth/revoke",
+            **APPLICATION,
             **settings,
         }
     )

@@ -33,13 +33,25 @@ from ansible_collections.dcta.fleet.plugins.module_utils.accounts.outcome import
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.renewer import Renewer
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.runtime import Runtime
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.store import Store
-from identity_fake import EMAIL, PASSWORD, START, Reply, document, example_provider, form, jwt, me, page, redirect
+from identity_fake import (
+    APPLICATION,
+    EMAIL,
+    PASSWORD,
+    START,
+    Reply,
+    document,
+    example_provider,
+    form,
+    jwt,
+    me,
+    page,
+    redirect,
+)
 
 DAY = 86_400.0
 LEEWAY = 20.0
 # Its hidden file of the node must not meet that of an account, so the account has the most dangerous name.
 ACCOUNT = "node"
-REDIRECT_URI = "com.openai.chat://auth0.openai.com/ios/com.openai.chat/callback"
 HTML = {"Content-Type": "text/html"}
 
 
@@ -141,7 +153,7 @@ class Provider:
         if fields["password"] != self.password:
             return page(form('<input name="password" type="password">'), 400, '<p data-error-code="wrong-credentials">')
         query = urlencode({"code": "CODE", "state": self._state})
-        return redirect(f"{REDIRECT_URI}?{query}")
+        return redirect(f"{APPLICATION['redirect_uri']}?{query}")
 
     # Tokens.
 

@@ -16,7 +16,7 @@ from ansible_collections.dcta.fleet.plugins.module_utils.accounts.record import 
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.store import Store
 from ansible_collections.dcta.fleet.plugins.module_utils.lane_runner import LaneRunnerError
 from ansible_collections.dcta.fleet.plugins.modules import account_forget
-from identity_fake import EMAIL, HOST, PASSWORD, Clock, FakeProvider, Reply, me, no_connection
+from identity_fake import APPLICATION, EMAIL, HOST, PASSWORD, Clock, FakeProvider, Reply, me, no_connection
 
 Run = Callable[..., dict[str, Any]]
 
@@ -97,7 +97,12 @@ def run(scene: Scene, capsys: pytest.CaptureFixture[str]) -> Run:
             "credentials": str(scene.folder / "accounts.json"),
             "store": str(scene.folder / "tokens"),
             "owner": me(),
-            "provider": {"revocation_endpoint": f"{HOST}/oauth/revoke"},
+            "provider": {
+                "authorization_endpoint": f"{HOST}/authorize",
+                "token_endpoint": f"{HOST}/oauth/token",
+                "revocation_endpoint": f"{HOST}/oauth/revoke",
+                **APPLICATION,
+            },
             **arguments,
             "_ansible_check_mode": check,
         }

@@ -16,7 +16,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.runtime import Runtime
 from ansible_collections.dcta.fleet.plugins.modules import account_login
-from identity_fake import EMAIL, HOST, PASSWORD, Clock, FakeProvider, jwt, me
+from identity_fake import APPLICATION, EMAIL, HOST, PASSWORD, Clock, FakeProvider, jwt, me
 
 Run = Callable[..., dict[str, Any]]
 PROMISED = {
@@ -63,7 +63,11 @@ def run(node: Path, provider: FakeProvider, capsys: pytest.CaptureFixture[str]) 
             "credentials": str(node / "accounts.json"),
             "store": str(node / "tokens"),
             "owner": me(),
-            "provider": {"authorization_endpoint": f"{HOST}/authorize", "token_endpoint": f"{HOST}/oauth/token"},
+            "provider": {
+                "authorization_endpoint": f"{HOST}/authorize",
+                "token_endpoint": f"{HOST}/oauth/token",
+                **APPLICATION,
+            },
             "limits": {"login_gap": 0, "login_gap_random": 0},
             **arguments,
             "_ansible_check_mode": check,

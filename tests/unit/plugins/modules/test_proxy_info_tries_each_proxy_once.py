@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.dcta.fleet.plugins.modules import proxy_info
+from identity_fake import APPLICATION
 from proxy_fakes import http, listening, silent
 
 SECRET = "planted-password"
-PROVIDER = {"issuer": "https://login.example.test:8443"}
+PROVIDER = {"issuer": "https://login.example.test:8443", **APPLICATION}
 
 
 def run(capsys: pytest.CaptureFixture[str], **arguments: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ansible_collections.dcta.fleet.plugins.module_utils.accounts.breaker import
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.credentials import Credentials
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.limits import Limits
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.node_state import NodeState
-from identity_fake import EMAIL, PASSWORD, Reply, World, form, page
+from identity_fake import EMAIL, PASSWORD, Reply, World, example_provider, form, page
 
 LIMITS = Limits()
 MONTH = 30 * 86_400.0
@@ -145,13 +145,7 @@ def test_changed_settings_lift_what_the_old_ones_caused(world: World, page_chang
     assert world.renew().state == "needs_operator"
     assert world.renew().action == "none"
     world.provider.answers.clear()
-    world.renewer.provider = type(world.renewer.provider).from_mapping(
-        {
-            "authorization_endpoint": world.renewer.provider.authorization_endpoint,
-            "token_endpoint": world.renewer.provider.token_endpoint,
-            "prompt": "login consent",
-        }
-    )
+    world.renewer.provider = example_provider(prompt="login consent")
     assert world.renewer.forecast("alice").action == "login"
     outcome = world.renew()
     assert (outcome.action, outcome.state) == ("login", "valid")
@@ -161,11 +155,7 @@ def test_changed_settings_do_not_bring_a_rejected_password_out_again(world: Worl
     world.give(email=EMAIL, password="wrong")
     assert world.renew().state == "quarantined"
     world.clock.now += 86_400
-    world.renewer.provider = type(world.renewer.provider)(
-        authorization_endpoint=world.renewer.provider.authorization_endpoint,
-        token_endpoint=world.renewer.provider.token_endpoint,
-        prompt="",
-    )
+    world.renewer.provider = example_provider(prompt="")
     assert world.renew().state == "quarantined"
     assert world.provider.passwords_seen == ["wrong"]
 

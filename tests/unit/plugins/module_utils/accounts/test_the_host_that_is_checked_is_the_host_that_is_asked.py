@@ -19,7 +19,18 @@ from ansible_collections.dcta.fleet.plugins.module_utils.accounts.errors import 
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.provider import Provider
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.web_address import UnusableAddressError
 from ansible_collections.dcta.fleet.plugins.module_utils.http_session import HttpSession
-from identity_fake import HOST, IDENTIFIER, PASSWORD_FIELD, World, document, example_provider, form, page, redirect
+from identity_fake import (
+    APPLICATION,
+    HOST,
+    IDENTIFIER,
+    PASSWORD_FIELD,
+    World,
+    document,
+    example_provider,
+    form,
+    page,
+    redirect,
+)
 
 ADDRESSES = 100_000
 ALLOWED_HOSTS = ["pages.example.test", "other.example.test:8443", "[2001:db8::1]", "192.0.2.7:8000"]
@@ -279,7 +290,7 @@ def test_an_allowed_host_is_a_host(place: str) -> None:
     "endpoint", ["https://h.test\\@evil.test/", "https://evil.test@h.test/", "http://h.test/x", 5, None]
 )
 def test_a_metadata_document_with_such_an_endpoint_is_refused(world: World, endpoint: object) -> None:
-    world.renewer.provider = Provider.from_mapping({"issuer": HOST})
+    world.renewer.provider = Provider.from_mapping({"issuer": HOST, **APPLICATION})
     world.provider.answers["GET /.well-known/openid-configuration"] = document(
         {"issuer": HOST, "authorization_endpoint": f"{HOST}/authorize", "token_endpoint": endpoint}
     )
@@ -289,5 +300,5 @@ def test_a_metadata_document_with_such_an_endpoint_is_refused(world: World, endp
 
 
 def test_an_own_endpoint_is_asked_as_it_was_checked() -> None:
-    provider = Provider.from_mapping({"token_endpoint": "https://LOGIN.example.test:443/Token#x"})
+    provider = example_provider(token_endpoint="https://LOGIN.example.test:443/Token#x")
     assert provider.token_endpoint == "https://login.example.test/Token"

@@ -10,6 +10,7 @@ from ansible_collections.dcta.fleet.plugins.module_utils.accounts.errors import 
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.forms import parse
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.provider import Provider, metadata_addresses
 from identity_fake import (
+    APPLICATION,
     CODE,
     EMAIL,
     HOST,
@@ -215,7 +216,7 @@ def test_other_names_of_fields_and_codes_are_configuration(world: World) -> None
 )
 def test_endpoints_are_discovered(world: World, path: str) -> None:
     issuer = f"{HOST}/tenant"
-    world.renewer.provider = Provider.from_mapping({"issuer": issuer})
+    world.renewer.provider = Provider.from_mapping({"issuer": issuer, **APPLICATION})
     world.provider.answers[f"GET {path}"] = document(
         {"issuer": issuer, "authorization_endpoint": f"{HOST}/authorize", "token_endpoint": f"{HOST}/oauth/token"}
     )
@@ -227,13 +228,13 @@ def test_endpoints_are_discovered(world: World, path: str) -> None:
     "metadata", [{"issuer": "https://other.example.test"}, {"issuer": HOST}, {"issuer": HOST, "x": 1}]
 )
 def test_metadata_of_another_issuer_or_without_endpoints_is_refused(world: World, metadata: dict[str, object]) -> None:
-    world.renewer.provider = Provider.from_mapping({"issuer": HOST})
+    world.renewer.provider = Provider.from_mapping({"issuer": HOST, **APPLICATION})
     world.provider.answers["GET /.well-known/openid-configuration"] = document(metadata)
     assert world.renew().error_class == "provider_error"
 
 
 def test_no_metadata_at_all_is_named(world: World) -> None:
-    world.renewer.provider = Provider.from_mapping({"issuer": HOST})
+    world.renewer.provider = Provider.from_mapping({"issuer": HOST, **APPLICATION})
     outcome = world.renew()
     assert outcome.error_class == "provider_error"
     assert "authorization_endpoint" in outcome.cure
@@ -273,6 +274,25 @@ def test_settings_that_cannot_be_meant_are_refused_by_name(settings: dict[str, o
     with pytest.raises(ConfigurationError, match=word) as caught:
         Provider.from_mapping(settings)
     assert caught.value.cure
+
+
+ANOTHER = {"authorization_endpoint": f"{HOST}/authorize", "token_endpoint": f"{HOST}/oauth/token", **APPLICATION}
+
+
+@pytest.mark.parametrize("missing", ["authorization_endpoint", "token_endpoint", "client_id", "redirect_uri", "scope"])
+def test_another_provider_is_complete_or_refused(missing: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Provider.from_mapping({name: value for name, value in ANOTHER.items() if name != missing})
+    assert missing in f"{caught.value.sentence} {caught.value.cure}"
+
+
+def test_nothing_of_the_built_in_provider_is_used_for_another_one() -> None:
+    provider = Provider.from_mapping({name: value for name, value in ANOTHER.items() if name != "audience"})
+    assert (provider.revocation_endpoint, provider.audience, provider.issuer) == ("", "", "")
+    built_in = "openai"
+    assert built_in not in repr(provider)
+    # What concerns no place leaves the built-in one as it is.
+    assert Provider.from_mapping({"prompt": "login consent"}).token_endpoint == Provider().token_endpoint
 
 
 @pytest.mark.parametrize("nothing", [None, ""])

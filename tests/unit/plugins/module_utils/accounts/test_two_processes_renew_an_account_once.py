@@ -33,7 +33,7 @@ from ansible_collections.dcta.fleet.plugins.module_utils.accounts.runtime import
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.store import Store
 from ansible_collections.dcta.fleet.plugins.module_utils.http_session import HttpSession
 from ansible_collections.dcta.fleet.plugins.modules import account_login
-from identity_fake import START, me
+from identity_fake import APPLICATION, START, me
 
 pytestmark = pytest.mark.slow
 
@@ -96,7 +96,7 @@ def endpoint() -> Iterator[TokenEndpoint]:
 
 def race(folder: str, address: str, barrier: Barrier, failures: str) -> None:
     """Renew in step with the other process; every round the token of the round before is rejected."""
-    provider = Provider.from_mapping({"authorization_endpoint": address, "token_endpoint": address})
+    provider = Provider.from_mapping({"authorization_endpoint": address, "token_endpoint": address, **APPLICATION})
     limits = Limits(rejection_debounce=0, rejection_fresh=0, rejection_renewals=10**6)
     with Store(folder, me()) as store:
         renewer = Renewer(
@@ -152,7 +152,7 @@ def by_module(folder: Path, address: str) -> Entry:
         "lift": False,
         "wait": 900,
     }
-    provider = Provider.from_mapping({"authorization_endpoint": address, "token_endpoint": address})
+    provider = Provider.from_mapping({"authorization_endpoint": address, "token_endpoint": address, **APPLICATION})
 
     def renew() -> tuple[str, str]:
         (outcome,) = account_login.supply(params, Limits(), provider)
@@ -175,7 +175,8 @@ def by_agent(folder: Path, address: str) -> Entry:
     specification.loader.exec_module(program)
     program.CONFIG, program.STORE, program.OWNER = folder / "agent.json", str(folder / "tokens"), me()
     program.CONFIG.write_text(
-        json.dumps({"provider": {"authorization_endpoint": address, "token_endpoint": address}}), encoding="utf-8"
+        json.dumps({"provider": {"authorization_endpoint": address, "token_endpoint": address, **APPLICATION}}),
+        encoding="utf-8",
     )
     os.environ["CREDENTIALS_DIRECTORY"] = str(folder)
 
