@@ -83,7 +83,7 @@ types: tools ## mypy, strict
 	@ln -sfn $(addprefix $(CURDIR)/plugins/module_utils/,accounts http_body.py http_exchange.py http_session.py lane_runner.py) $(STATE)/node/dcta_library/
 	@ln -sfn $(addprefix $(CURDIR)/plugins/module_utils/accounts/,atomic_file.py node_paths.py) $(STATE)/node/
 	$(STEP) "mypy roles, demo, tests, tools" env MYPYPATH=$(STATE)/node mypy roles/refresh_agent/files/dcta_agent \
-	  roles/api/files/lanes.py demo molecule tests tools
+	  $(wildcard roles/api/files/*.py) demo molecule tests tools
 	$(STEP) "mypy programs" sh -ec 'for file in $(PROGRAMS); do MYPYPATH=$(STATE)/node mypy --scripts-are-modules "$$file"; done'
 
 # Most of these tests wait rather than compute, so there are more processes than processors.

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the dcta.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What lane-exec and lanes-runner share: the description of the node's lanes in /etc/dcta/lanes.json."""
+"""What the programs of the lanes share: the description of the node's lanes, and how each variant is fed."""
 
 from __future__ import annotations
 
@@ -104,6 +104,17 @@ def check_token(lane: Lane, token: str) -> None:
             f"the token of {lane.name} does not have the form that the profile {lane.profile['name']} takes, "
             f"{pattern}: give the account another token, or choose another profile"
         )
+
+
+def program_environment(lane: Lane, replica: str, home: str) -> dict[str, str]:
+    """Return the environment of the program; nothing in it is secret."""
+    return {
+        "HOME": home,
+        "PATH": "/usr/bin:/bin",
+        **lane.profile["environment"],
+        "SERVER_HOST": lane.address,
+        "SERVER_PORT": str(lane.ports[replica]),
+    }
 
 
 def admin_password(key: bytes, lane: str) -> str:

@@ -249,7 +249,7 @@ class Node:
             usable=record.usable(time.time()),
             action="none",
             changed=False,
-            next_renewal=None if halted else record.not_before or time.time() + 1000,
+            next_renewal=None if halted else record.not_before or self.now() + 1000,
             token_fingerprint=record.token_fingerprint,
         )
         return {**asdict(outcome), "login_due": request["name"] in self.login_due and not request["log_in"]}

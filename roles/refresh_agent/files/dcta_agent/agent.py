@@ -134,7 +134,7 @@ class Agent:
     # What the hold and the watchers report.
 
     def _on_down(self, lane: Lane) -> None:
-        lane.is_down()
+        lane.went_down()
         for watcher in self._watchers[lane.name]:
             watcher.look_now()
 

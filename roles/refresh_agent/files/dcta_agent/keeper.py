@@ -69,7 +69,8 @@ class Keeper:
 
     def rejected(self) -> None:
         """Renew now: the service rejected the token."""
-        self._lane.next_attempt, self._lane.busy = 0.0, True
+        self._lane.renew_by(0.0)
+        self._lane.busy = True
         self._renewals.look_again()
         self._renewal_wanted.set()
 

@@ -87,6 +87,10 @@ class Lane:
         """Note that all replicas hold a token."""
         self.token, self.delivered_at, self.rejected_at = fingerprint, at, None
 
+    def sends(self, replica: str, fingerprint: str) -> None:
+        """Note, before it is done, that a replica is sent a token."""
+        self.unanswered[replica] = fingerprint
+
     def ended(self, replica: str) -> None:
         """Note that nothing is open at a replica any more: it has answered, or its process has ended."""
         self.unanswered.pop(replica, None)
@@ -141,7 +145,7 @@ class Lane:
 
     # Its replicas.
 
-    def is_down(self) -> None:
+    def went_down(self) -> None:
         """Note that nobody listened."""
         self.up = dict.fromkeys(self.ports, False)
 
@@ -162,8 +166,26 @@ class Lane:
         pause = min(max(seconds, REST_SECONDS_MIN), REST_SECONDS_MAX)
         self.resting_until = max(self.resting_until, since + pause)
 
+    def fail(self, failures_max: int, now: float, seconds: float) -> bool:
+        """Note a 500, which is all that the program tells when the service blocks its address or cannot be reached.
+
+        Args:
+            failures_max: so many in a row count as a block.
+            now: seconds since the epoch.
+            seconds: see `block`.
+
+        Returns:
+            Whether the address counts as blocked since now.
+        """
+        self.failures += 1
+        return self.failures >= failures_max and self.block(now, seconds)
+
     def block(self, now: float, seconds: float) -> bool:
         """Note that ChatGPT refuses the lane's address; one request finds out after some seconds whether it still does.
+
+        Args:
+            now: seconds since the epoch.
+            seconds: the pause until then.
 
         Returns:
             Whether that is news.

@@ -78,17 +78,13 @@ class Lessons:
             asked = question.retry_after
             lane.rest(self._limits.rest_seconds if asked is None else asked, question.tried_at)
             self._on_rest(lane)
-        elif question.status == 500 and question.answered:
-            self._learn_failure(lane)
+        elif question.status == 500 and question.answered and self._fails(lane):
+            self._on_blocked(lane)
         if question.status in (401, 429):
             self._is_reached(lane)
 
-    def _learn_failure(self, lane: Lane) -> None:
-        # That the service answered otherwise than it should, with a page that blocks the address or not at all, is all
-        # that the program tells.
-        lane.failures += 1
-        if lane.failures >= self._limits.blocked_failures and lane.block(self._clock(), self._limits.blocked_seconds):
-            self._on_blocked(lane)
+    def _fails(self, lane: Lane) -> bool:
+        return lane.fail(self._limits.blocked_failures, self._clock(), self._limits.blocked_seconds)
 
     def _is_reached(self, lane: Lane) -> None:
         """Note that the service itself has answered a lane."""

@@ -85,7 +85,7 @@ async def ask(
     if document is None:
         request.request(method, path, headers=fields)
     else:
-        request.request(method, path, json.dumps(document), {"Content-Type": "application/json", **fields})
+        request.request(method, path, json.dumps(document).encode(), {"Content-Type": "application/json", **fields})
     sent = False
     try:
         async with asyncio.timeout(timeout):

@@ -232,7 +232,7 @@ class Supplier:
         if patches_at_start(self._description) and (await self._replica(replica))["starting"]:
             return _Handed.LATER
         if unanswered is None:
-            lane.unanswered[replica] = fingerprint
+            lane.sends(replica, fingerprint)
             self._memory.save()
         document = token_document(self._description, record.access_token or "")
         outcome = await patch_tokens(lane.address, lane.ports[replica], self._password, document, pauses.PATCH_SECONDS)

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import lane_container
 import pytest
 from lane_programs import PROFILE, TOKEN, load_program
 from lanes import Lane, LaneError
@@ -75,8 +76,8 @@ class Engine:
 @pytest.fixture
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     engine = Engine(tmp_path / "docker.sock")
-    monkeypatch.setattr(lane_exec, "DOCKER_SOCKET", str(tmp_path / "docker.sock"))
-    monkeypatch.setattr(lane_exec, "DOCKER_RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(lane_container, "DOCKER_SOCKET", str(tmp_path / "docker.sock"))
+    monkeypatch.setattr(lane_container, "DOCKER_RETRY_SECONDS", 0.001)
     yield engine
     engine.close()
 
@@ -88,15 +89,15 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     docker = tmp_path / "docker"
     docker.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >{tmp_path}/arguments\nenv >{tmp_path}/environment\n')
     docker.chmod(0o755)
-    monkeypatch.setattr(lane_exec, "DOCKER", str(docker))
-    monkeypatch.setattr(lane_exec, "STATE_DIRECTORY", tmp_path / "state")
+    monkeypatch.setattr(lane_container, "DOCKER", str(docker))
+    monkeypatch.setattr(lane_container, "STATE_DIRECTORY", tmp_path / "state")
     before = signal.getsignal(signal.SIGTERM)
     yield docker
     signal.signal(signal.SIGTERM, before)
 
 
 def test_the_container_has_the_limits_of_the_native_sandbox_and_one_writable_folder() -> None:
-    line = lane_exec.container_command(lane(), "b", 61500, 61500)
+    line = lane_container.container_command(lane(), "b", 61500, 61500)
     for word in (
         "--user=61500:61500",
         "--cap-drop=ALL",
@@ -119,7 +120,7 @@ def test_the_container_has_the_limits_of_the_native_sandbox_and_one_writable_fol
 
 
 def test_the_program_in_a_container_gets_the_environment_of_a_native_one() -> None:
-    line = lane_exec.container_command(lane(), "b", 61500, 61500)
+    line = lane_container.container_command(lane(), "b", 61500, 61500)
     environment = dict(word.removeprefix("--env=").split("=", 1) for word in line if word.startswith("--env="))
     assert environment == lane_exec.program_environment(lane(), "b", "/state")
 
@@ -127,7 +128,7 @@ def test_the_program_in_a_container_gets_the_environment_of_a_native_one() -> No
 @pytest.mark.usefixtures("command")
 def test_a_container_ends_with_its_unit_knowing_how(engine: Engine, tmp_path: Path) -> None:
     engine.answers = [GONE, ENDED]
-    assert lane_exec.contain(lane(), "b") == 3
+    assert lane_container.contain(lane(), "b") == 3
     assert engine.asked == [f"DELETE /containers/{NAME}?force=1 HTTP/1.0", f"POST /containers/{NAME}/wait HTTP/1.0"]
     owner = f"{os.getuid()}:{os.getgid()}"
     assert f"--user={owner}" in (tmp_path / "arguments").read_text().splitlines()
@@ -141,20 +142,20 @@ def test_neither_command_line_nor_environment_holds_a_secret(
     monkeypatch.setenv("PLANTED", "planted-by-the-caller")
     (tmp_path / "lane").write_text(json.dumps({"access_token": TOKEN, "admin_password": "planted-admin"}))
     engine.answers = [DONE, ENDED]
-    lane_exec.contain(lane(), "b")
+    lane_container.contain(lane(), "b")
     assert "planted" not in (tmp_path / "arguments").read_text() + (tmp_path / "environment").read_text()
 
 
 def test_a_restart_of_the_engine_does_not_end_a_replica(engine: Engine) -> None:
     engine.answers = [BROKEN_OFF, SAID_NOTHING, LEFT, ENDED]
-    assert lane_exec.wait_for_container(NAME) == 3
+    assert lane_container.wait_for_container(NAME) == 3
     assert engine.asked == [f"POST /containers/{NAME}/wait HTTP/1.0"] * 4
 
 
 def test_a_container_that_somebody_removed_ends_its_unit(engine: Engine) -> None:
     engine.answers = [BROKEN_OFF, GONE]
     with pytest.raises(LaneError, match="was removed by somebody else"):
-        lane_exec.wait_for_container(NAME)
+        lane_container.wait_for_container(NAME)
 
 
 @pytest.mark.usefixtures("command")
@@ -168,7 +169,7 @@ def test_the_end_of_a_unit_lets_the_program_finish_its_streams_even_if_it_was_ha
             threading.Event().wait(0.2)
 
     engine.before_answer = terminate
-    assert lane_exec.contain(lane(), "b") == 0
+    assert lane_container.contain(lane(), "b") == 0
     go_on, stop = (f"POST /containers/{NAME}/{what} HTTP/1.0" for what in ("kill?signal=CONT", "stop?t=65"))
     remove = f"DELETE /containers/{NAME}?force=1 HTTP/1.0"
     assert engine.asked[2:] == [go_on, go_on, stop, go_on, stop, remove]
@@ -196,7 +197,7 @@ def test_a_node_that_is_not_described_for_containers_starts_none(
 def test_what_cannot_be_removed_now_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(lane_exec, "DOCKER_SOCKET", str(tmp_path / "none"))
+    monkeypatch.setattr(lane_container, "DOCKER_SOCKET", str(tmp_path / "none"))
     monkeypatch.setattr(lane_exec, "load_lanes", lambda: {"alice": lane()})
     assert lane_exec.main(["--remove", "alice", "b"]) == 1
     assert "see systemctl status docker" in capsys.readouterr().err

@@ -65,7 +65,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for which in ("a", "b"):
         (tmp_path / f"units/dcta-api-{which}@.service").write_text("[Service]\n")
     (tmp_path / "units/dcta-.service.d/10-sandbox.conf").write_text("[Service]\n")
-    for name in ("lane-exec", "lanes.py", "lanes-runner"):
+    for name in ("lane-exec", "lane_container.py", "lanes.py", "lanes-runner"):
         (tmp_path / "lib" / name).write_text("")
     for release in ("1", "2"):
         (tmp_path / "releases" / release / "program").write_text("")
@@ -89,7 +89,7 @@ def write_accounts(node: Path, **alice: str) -> None:
 @pytest.fixture
 def systemd(monkeypatch: pytest.MonkeyPatch) -> Systemd:
     fake = Systemd()
-    monkeypatch.setattr(runner.subprocess, "run", fake.run)
+    monkeypatch.setattr(subprocess, "run", fake.run)
     return fake
 
 
@@ -335,6 +335,10 @@ def _new_lane_exec(node: Path) -> None:
     (node / "lib/lane-exec").write_text("# another")
 
 
+def _new_container(node: Path) -> None:
+    (node / "lib/lane_container.py").write_text("# another")
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -346,6 +350,7 @@ def _new_lane_exec(node: Path) -> None:
         _new_proxy,
         _new_admin_key,
         _new_lane_exec,
+        _new_container,
     ],
 )
 def test_whatever_a_replica_is_started_with_makes_it_old_when_it_changes(
@@ -459,6 +464,6 @@ def test_systemctl_that_hangs_is_an_answer(node: Path, ask: Ask, monkeypatch: py
         raise subprocess.TimeoutExpired(command, settings["timeout"])
 
     ask("put", token=TOKEN)
-    monkeypatch.setattr(runner.subprocess, "run", hang)
+    monkeypatch.setattr(subprocess, "run", hang)
     assert "took more than 180 s" in ask("start")["error"]
     assert (node / "run/alice.json").exists()

@@ -237,8 +237,8 @@ async def rest() -> None:
 @pytest.mark.parametrize("apart", [False, True])
 def test_the_urgent_go_first_and_then_who_came_first(apart: bool) -> None:
     async def run() -> None:
-        log: list[str] = []
         slots, end = Slots(1, apart=apart), asyncio.Event()
+        log: list[str] = []
         tasks = [asyncio.create_task(hold_slot(slots, log, name, ["4"], end)) for name in "1234"]
         await rest()
         assert log == (["1", "4"] if apart else ["1"])
@@ -251,8 +251,8 @@ def test_the_urgent_go_first_and_then_who_came_first(apart: bool) -> None:
 
 def test_a_slot_that_nobody_takes_any_more_goes_to_the_next() -> None:
     async def run() -> None:
-        log: list[str] = []
         slots, end = Slots(1, apart=False), asyncio.Event()
+        log: list[str] = []
         tasks = [asyncio.create_task(hold_slot(slots, log, name, [], end)) for name in "1234"]
         await rest()
         # One that waits, one that was just given the slot, and one that holds it.

@@ -53,7 +53,7 @@ def test_threads_do_not_grow_with_the_lanes(tmp_path: Path) -> None:
             await until(are_good, 60)
 
     before = threading.active_count()
-    on_a_node(tmp_path, test, names)
+    on_a_node(tmp_path, test, names, ping_interval=1, ping_timeout=5, converge_interval=10)
     assert most - before <= THREADS < len(names)
 
 

@@ -50,6 +50,17 @@ def test_nothing_of_a_delivery_is_left_of_a_forgotten_account(folder: Path) -> N
 
 
 @needs_root
+def test_a_delivery_planted_by_the_service_makes_root_create_nothing(folder: Path) -> None:
+    nobody = pwd.getpwnam("nobody")
+    os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+    target = folder.parent / "made-by-root"
+    (folder / "alice.delivery").symlink_to(target)
+    with Store(str(folder), "nobody") as store, pytest.raises(StoreError), store.delivery("alice", 0.05):
+        pass
+    assert not target.exists()
+
+
+@needs_root
 def test_threads_of_root_write_as_the_owner_of_the_store(folder: Path) -> None:
     nobody = pwd.getpwnam("nobody")
     os.chown(folder, nobody.pw_uid, nobody.pw_gid)
