@@ -99,6 +99,10 @@ unit-slow: tools ## Unit tests that take seconds
 	@tools/go.sh
 	$(STEP) "pytest, slow" $(PYTEST) -m slow
 
+.PHONY: unit-debian
+unit-debian: tools ## The tests of the HTTP session with the libraries of Debian 12 and 13
+	@tools/debian_requests.sh
+
 .PHONY: changelog
 changelog: tools ## The changelog's fragments
 	$(STEP) antsibull-changelog antsibull-changelog lint
