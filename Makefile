@@ -51,7 +51,7 @@ test: ## Upgrades from the first release; on fresh hosts all gates beside Molecu
 
 .PHONY: test-all
 test-all: ## The same with the tests that take their time, and docker mode
-	@DCTA_TEST_MODE=docker $(MAKE) molecule-upgrade
+	@DCTA_TEST_DOCKER_NODE=node1 $(MAKE) molecule-upgrade
 	@$(MAKE) molecule-upgrade fresh-world
 	@$(MAKE) --jobs=2 gates molecule-native
 	@$(MAKE) molecule-hold molecule-accounts molecule-docker

@@ -155,16 +155,17 @@ class Fleet:
 
     Args:
         world: the world.
-        inventory: what differs from the demo's inventory in all runs.
+        docker_node: the node that is in docker mode.
     """
 
-    def __init__(self, world: World, inventory: Mapping[str, Any]) -> None:
+    def __init__(self, world: World, docker_node: str) -> None:
         self.world = world
-        self.inventory = inventory
+        self.docker_node = docker_node
+        self.inventory = {"dcta_mode": f"{{{{ 'docker' if inventory_hostname == '{docker_node}' else 'native' }}}}"}
         own = [{"name": name, "email": f"{name}@example.org", "node": node} for name, node in NODE_OF.items()]
         self.accounts = [{**account, "password": fresh_secret()} for account in own]
         everybody = [*world.vault["dcta_accounts"], *self.accounts]
-        self.settings = {**inventory, "dcta_accounts": everybody, "dcta_limits": LIMITS}
+        self.settings = {**self.inventory, "dcta_accounts": everybody, "dcta_limits": LIMITS}
         self.scenes = Scenes(world, self.settings)
 
     def prepare_provider(self) -> None:
@@ -192,6 +193,10 @@ class Fleet:
     def node_of(self, account: str) -> str:
         """Return where an account lives."""
         return next(node for node in self.world.nodes if account in self.scenes.accounts(node))
+
+    def containers(self, node: str) -> int:
+        """Return how many containers a node runs."""
+        return int(self.world.root_text(node, "sh", "-c", "docker ps --quiet 2>/dev/null | wc -l"))
 
     def renewals(self, account: str) -> int:
         """Return how often an account was renewed."""

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the dcta.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tests of upgrades, on fresh hosts; DCTA_TEST_MODE=docker runs them in docker mode.
+"""The tests of upgrades, on fresh hosts; one node is in docker mode, which DCTA_TEST_DOCKER_NODE names.
 
 The first release deploys the nodes. Runs of site.yml follow under load: the present release, the first one again, and,
 where there is time, the present one with nothing but the inventory.
@@ -18,7 +18,7 @@ import pytest
 from fleet_world import World, connected_world
 from upgrade_scenes import DEPLOY, Fleet, Move, Operator, Seen
 
-MODE = os.environ.get("DCTA_TEST_MODE") or "native"
+DOCKER_NODE = os.environ.get("DCTA_TEST_DOCKER_NODE") or "node2"
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +49,7 @@ def fleet(world: World, first: Operator) -> Iterator[Fleet]:
     for node in world.nodes:
         untouched = world.root_run(node, "test", "!", "-e", "/etc/dcta", check=False).returncode == 0
         assert untouched, f"{node} was deployed before: run make molecule-upgrade, which begins with fresh hosts"
-    fleet = Fleet(world, {} if MODE == "native" else {"dcta_mode": MODE})
+    fleet = Fleet(world, DOCKER_NODE)
     fleet.prepare_provider()
     run = first.enter(DEPLOY, fleet.settings)
     assert run.status == 0, run.tail

@@ -31,6 +31,14 @@ def test_the_first_release_left_accounts_in_every_state(fleet: Fleet, deployed: 
     assert deployed.counts["password_submissions"][WRONG_PASSWORD] == 1
 
 
+def test_one_node_is_in_docker_mode(fleet: Fleet, deployed: Seen) -> None:
+    usable = {name for name, account in deployed.accounts.items() if account["usable"]}
+    for node in fleet.world.nodes:
+        here = usable & set(fleet.scenes.accounts(node))
+        assert here
+        assert fleet.containers(node) == (2 * len(here) if node == fleet.docker_node else 0)
+
+
 def test_no_request_is_lost(move: Move) -> None:
     assert move.sent >= ENOUGH
     assert move.failed == 0
