@@ -19,7 +19,7 @@ export DCTA_STARTED := $(shell date +%s)
 STEP := @tools/step.sh
 # Programs of a node have names without an ending, which linters would pass over.
 PROGRAMS = $(addprefix roles/api/files/,lane-exec lanes-runner) $(addprefix roles/refresh_agent/files/,renew-account refresh-agent)
-MOLECULE = molecule --base-config .config/molecule/config.yml
+MOLECULE_TEST = molecule --base-config .config/molecule/config.yml test --destroy=never --no-command-borders --scenario-name
 PLAYBOOKS = site.yml $(wildcard playbooks/*.yml)
 
 .PHONY: help
@@ -44,12 +44,15 @@ world: ## Start the demo's hosts: two nodes and the stand-ins
 
 .PHONY: test
 test: export DCTA_SELECT := -m "not exhaustive"
-test: fresh-world ## All gates beside Molecule's first scenario, then hold and accounts, on hosts that nothing has touched
+test: ## Upgrades from the first release; on fresh hosts all gates beside Molecule's scenario native, then hold and accounts
+	@$(MAKE) molecule-upgrade fresh-world
 	@$(MAKE) --jobs=2 gates molecule-native
 	@$(MAKE) molecule-hold molecule-accounts
 
 .PHONY: test-all
-test-all: fresh-world ## The same with the tests that take their time, and docker mode
+test-all: ## The same with the tests that take their time, and docker mode
+	@DCTA_TEST_DOCKER_NODE=node1 $(MAKE) molecule-upgrade
+	@$(MAKE) molecule-upgrade fresh-world
 	@$(MAKE) --jobs=2 gates molecule-native
 	@$(MAKE) molecule-hold molecule-accounts molecule-docker
 	@DCTA_TEST_MODE=docker $(MAKE) molecule-hold
@@ -128,12 +131,19 @@ fresh-world:
 	@demo/world/up.sh --fresh
 
 .PHONY: molecule
-molecule: fresh-world molecule-native molecule-hold molecule-accounts molecule-docker ## Molecule alone, all of it; the hosts stay until make demo-down
+molecule: ## Molecule alone, all of it; the hosts stay until make demo-down
+	@$(MAKE) molecule-upgrade fresh-world
+	@$(MAKE) molecule-native molecule-hold molecule-accounts molecule-docker
 
-# Each but the first takes the hosts as the one before it left them.
+.PHONY: molecule-upgrade
+molecule-upgrade: ## From the first release to the present one and back, under load, on fresh hosts
+	@demo/world/up.sh --fresh
+	$(STEP) "molecule upgrade" $(MOLECULE_TEST) upgrade
+
+# Each of these but the first takes the hosts as the one before it left them.
 .PHONY: molecule-native molecule-hold molecule-accounts molecule-docker
 molecule-native molecule-hold molecule-accounts molecule-docker: molecule-%:
-	$(STEP) "molecule $*" $(MOLECULE) test --destroy=never --no-command-borders --scenario-name $*
+	$(STEP) "molecule $*" $(MOLECULE_TEST) $*
 
 # ---- what takes its time ----
 
