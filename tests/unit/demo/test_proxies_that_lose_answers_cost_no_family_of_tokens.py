@@ -24,7 +24,8 @@ from ansible_collections.dcta.fleet.plugins.module_utils.accounts.runtime import
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.store import Store
 from ansible_collections.dcta.fleet.plugins.module_utils.http_session import HttpSession
 from identity_fake import me
-from losing_servers import ESTABLISHED, LOOPBACK, Trust, Wire, make_trust, serving, socks_request
+from loopback_trust import Trust, make_trust
+from losing_servers import ESTABLISHED, LOOPBACK, Wire, serving, socks_request
 
 from .standins import ALICE, AUDIENCE, CLIENT_ID, REDIRECT_URI, StandIns
 
