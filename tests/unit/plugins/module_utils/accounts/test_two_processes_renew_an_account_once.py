@@ -97,7 +97,7 @@ def endpoint() -> Iterator[TokenEndpoint]:
 def race(folder: str, address: str, barrier: Barrier, failures: str) -> None:
     """Renew in step with the other process; every round the token of the round before is rejected."""
     provider = Provider.from_mapping({"authorization_endpoint": address, "token_endpoint": address, **APPLICATION})
-    limits = Limits(rejection_debounce=0, rejection_fresh=0, rejection_renewals=10**6)
+    limits = Limits(rejection_debounce=0, rejection_fresh=0, rejection_renewals=10**6, refresh_gap=0)
     with Store(folder, me()) as store:
         renewer = Renewer(
             store=store,
@@ -173,8 +173,9 @@ def by_agent(folder: Path, address: str) -> Entry:
     assert specification.loader is not None
     program: Any = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(program)
-    program.CONFIG, program.STORE, program.OWNER = folder / "agent.json", str(folder / "tokens"), me()
-    program.CONFIG.write_text(
+    settings = folder / "agent.json"
+    program.AGENT_SETTINGS, program.TOKENS, program.TOKENS_OWNER = str(settings), str(folder / "tokens"), me()
+    settings.write_text(
         json.dumps({"provider": {"authorization_endpoint": address, "token_endpoint": address, **APPLICATION}}),
         encoding="utf-8",
     )
