@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from . import captcha_signs, form_controls, open_elements
 from .captcha_signs import is_captcha
@@ -26,6 +26,7 @@ from .form_controls import (
 from .form_parts import Button, Field, HtmlForm, Page
 from .html_events import END_OF_FORM, FORM, TooMuchError, tell
 from .open_elements import OpenElements, hides
+from .page_label import Label
 
 __all__ = ["Button", "Field", "HtmlForm", "Page", "parse"]
 
@@ -43,25 +44,6 @@ _WANTED = (
 _PROGRAMS = frozenset({"", "module", "text/javascript", "application/javascript", "text/ecmascript"})
 _UNREAD = frozenset(["iframe", "noembed", "noframes", "script", "style", "xmp"])
 _HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
-_LONGEST_LABEL = 1_000
-
-
-@dataclass(slots=True)
-class _Label:
-    """A text that is being collected up to an end tag."""
-
-    tags: frozenset[str]
-    done: Callable[[str], None]
-    text: list[str] = field(default_factory=list)
-    length: int = 0
-
-    def add(self, text: str) -> None:
-        if self.length < _LONGEST_LABEL:
-            self.text.append(text[:_LONGEST_LABEL])
-            self.length += len(text)
-
-    def finish(self) -> None:
-        self.done(" ".join("".join(self.text).split()))
 
 
 class _Reader:
@@ -80,7 +62,7 @@ class _Reader:
         self._templates = 0
         self._select: Select | None = None
         self._textarea: tuple[dict[str, str], list[str]] | None = None
-        self._labels: dict[str, _Label] = {}
+        self._labels: dict[str, Label] = {}
         self._unread = ""
         self._program = False
         self._starts: dict[str, Callable[[dict[str, str]], None]] = {
@@ -133,9 +115,9 @@ class _Reader:
         elif name in _HEADINGS:
             self._end_label("heading")
             if name == "h1" and not self.page.heading and not self._around.hidden:
-                self._labels["heading"] = _Label(_HEADINGS, self._take_heading)
+                self._labels["heading"] = Label(_HEADINGS, self._take_heading)
         elif name == "title" and not self._title:
-            self._labels["title"] = _Label(frozenset({"title"}), self._take_title)
+            self._labels["title"] = Label(frozenset({"title"}), self._take_title)
         elif name == "img" and (label := self._labels.get("button")) is not None:
             label.add(attributes.get("alt", ""))
 
@@ -243,7 +225,7 @@ class _Reader:
             if isinstance(button, Button):
                 self._controls[place] = owner, replace(button, label=text or attributes.get("aria-label", ""))
 
-        self._labels["button"] = _Label(frozenset({"button"}), name)
+        self._labels["button"] = Label(frozenset({"button"}), name)
 
     def _start_textarea(self, attributes: dict[str, str]) -> None:
         self._end_select()
@@ -296,7 +278,7 @@ class _Reader:
         if keyword(attributes, "role") == "button" and name not in {"button", "input"} and self._seen(attributes):
             self._count()
             self._end_label("role")
-            self._labels["role"] = _Label(frozenset({name}), self.page.buttons.append)
+            self._labels["role"] = Label(frozenset({name}), self.page.buttons.append)
         if is_captcha(name, attributes):
             self.page.captcha = True
             if self._form is not None:

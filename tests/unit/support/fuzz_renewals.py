@@ -20,7 +20,8 @@ from unittest import mock
 
 import hypothesis
 from hypothesis import strategies
-from renewal_simulation import DAY, DEFINITE, FRONT_END, LEEWAY, SPOILT, Simulation
+from renewal_simulation import Simulation
+from simulated_provider import DAY, DEFINITE, FRONT_END, LEEWAY, SPOILT
 
 CHUNK = 500
 
