@@ -49,6 +49,16 @@ CODE = "/usr/local/lib/dcta"
 BUDGET = {"state", "submissions", "code_step", "supplied_access", "rejected_login"}
 TOKEN = {"access_token", "refresh_token", "expires_at", "not_before", "refresh_sent_at", "rejected_token"}
 READ = "import glob, json; print(json.dumps({file[:-5]: json.load(open(file)) for file in glob.glob('*.json')}))"
+# An installed release writes every record once; by itself it writes those that change.
+REWRITE = """
+import sys
+sys.path.insert(0, "/usr/local/lib/dcta")
+from dcta_library.accounts.store import Store
+with Store("/var/lib/dcta/tokens", "dcta-agent") as store:
+    for name in store.names():
+        with store.lock(name, 60):
+            store.save(store.load(name))
+"""
 SEND = """
 import json, sys, time
 with open(sys.argv[1], "r+") as file:
@@ -135,7 +145,7 @@ class Move:
         sent: how many requests were sent meanwhile.
         failed: how many of them were not answered right.
         before: what was seen before.
-        after: what was seen when the accounts of the tests had been renewed once more.
+        after: what was seen when the release had renewed accounts and written every record.
     """
 
     run: Run
@@ -228,7 +238,7 @@ class Fleet:
         return Seen(accounts, records, counts, dict(families), code, units)
 
     def move(self, before: Seen, operator: Operator, *, settings: Mapping[str, Any], renewals: bool = True) -> Move:
-        """Let somebody deploy a release under load, and let every account that the tests renew be renewed by it.
+        """Let somebody deploy a release under load, and let it renew accounts and write the record of each.
 
         Args:
             before: what was seen before.
@@ -246,6 +256,8 @@ class Fleet:
         for account in (SHORT_LIVED, RENEWED) if renewals else ():
             self.renew(account)
         wait_for(lambda: self.renewals(SHORT_LIVED) > seen, f"a renewal of {SHORT_LIVED}", 2 * SHORT_SECONDS)
+        for node in self.world.nodes:
+            self.world.root_run(node, "python3", "-B", "-", stdin=REWRITE.encode())
         results = [load.result for load in loads]
         after = self.look(operator)
         return Move(
