@@ -13,6 +13,7 @@ from typing import Any, Literal
 from .breaker import CLOSED, Breaker
 from .json_values import finite, text
 from .limits import Limits
+from .refresh_pace import RefreshPace
 
 Attempt = Literal["login", "refresh"]
 
@@ -26,14 +27,14 @@ class NodeState:
         login: breaker of the logins.
         refresh: breaker of the refresh grants.
         queue: accounts that wait for their turn to log in, each with the time at which it shall come back.
-        refreshed: by egress, when the last refresh was sent, and when the next one may be.
+        refreshed: by egress, the pace of its refreshes.
     """
 
     next_login_at: float = 0.0
     login: Breaker = CLOSED
     refresh: Breaker = CLOSED
     queue: tuple[tuple[str, float], ...] = ()
-    refreshed: tuple[tuple[str, float, float], ...] = ()
+    refreshed: tuple[tuple[str, RefreshPace], ...] = ()
 
     def breaker(self, attempt: Attempt) -> Breaker:
         """Return the breaker of one kind of attempt."""
@@ -88,17 +89,13 @@ class NodeState:
         Returns:
             The state afterwards, and the time from which on the account may go; it goes if that is not after ``now``.
         """
-        others = tuple(
-            item for item in self.refreshed if item[0] != egress and now - item[1] < limits.longest_refresh_gap
-        )
-        known = next((item for item in self.refreshed if item[0] == egress), None)
-        # A time in the future is of a clock that was set back.
-        if known is not None and known[1] <= now:
-            opens = known[1] + limits.least_refresh_gap if urgent else known[2]
-            if now < opens:
-                return self, opens
-        distance = limits.refresh_gap * (1 + limits.refresh_gap_jitter * (2 * rng.random() - 1))
-        return replace(self, refreshed=(*others, (egress, now, now + distance))), now
+        longest = 2 * limits.longest_refresh_gap
+        others = tuple((way, pace) for way, pace in self.refreshed if way != egress and now - pace.last < longest)
+        known = next((pace for way, pace in self.refreshed if way == egress), None)
+        if known is None:
+            known = RefreshPace(last=now - longest, after=now)
+        pace, at = known.ask(now, limits, urgent=urgent, rng=rng)
+        return replace(self, refreshed=(*others, (egress, pace))), at
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of the node's file."""
@@ -107,7 +104,7 @@ class NodeState:
             "next_login_at": self.next_login_at,
             "breakers": {"login": self.login.to_json(), "refresh": self.refresh.to_json()},
             "queue": [list(item) for item in self.queue],
-            "refreshed": [list(item) for item in self.refreshed],
+            "refreshed": [[egress, pace.to_json()] for egress, pace in self.refreshed],
         }
 
     @classmethod
@@ -127,7 +124,7 @@ class NodeState:
                 refresh=Breaker.from_json(document["breakers"]["refresh"]),
                 queue=tuple((text(name), finite(at)) for name, at in document.get("queue", [])),
                 refreshed=tuple(
-                    (text(egress), finite(at), finite(after)) for egress, at, after in document.get("refreshed", [])
+                    (text(egress), RefreshPace.from_json(pace)) for egress, pace in document.get("refreshed", [])
                 ),
             )
         except (LookupError, TypeError, AttributeError):

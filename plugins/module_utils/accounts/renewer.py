@@ -38,6 +38,8 @@ class Renewer:
         limits: the policy.
         login_wait: seconds from now on in which turns to log in are waited for; an account whose turn comes later is
             left ``waiting`` for a later call. None: every account waits for its turn for at most one gap.
+        lock_wait: seconds in which an account is waited for that another process works on; None: as long as the policy
+            allows. A call that may not log in never waits for longer than `BUSY_SECONDS`.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Renewer:
         runtime: Runtime,
         limits: Limits | None = None,
         login_wait: float | None = None,
+        lock_wait: float | None = None,
     ) -> None:
         self.store = store
         self.provider = provider
@@ -56,6 +59,7 @@ class Renewer:
         self.runtime = runtime
         self.limits = limits or Limits()
         self._login_wait = login_wait
+        self._lock_wait = lock_wait
         self._started = runtime.timer()
         self._discovered: tuple[Provider, Provider] | None = None
 
@@ -89,7 +93,9 @@ class Renewer:
         """
         credentials = self._credentials_of(name)
         rejection = Rejection(token_fingerprint, tried_at) if reason == "rejected" else None
-        timeout = self.limits.lock_timeout if log_in else min(self.limits.lock_timeout, BUSY_SECONDS)
+        timeout = self.limits.lock_timeout if self._lock_wait is None else self._lock_wait
+        if not log_in:
+            timeout = min(timeout, BUSY_SECONDS)
         try:
             with self.store.lock(name, timeout):
                 salt = self.store.salt()
@@ -153,7 +159,8 @@ class Renewer:
             StoreError: the files cannot be removed.
         """
         failure: AccountError | None = None
-        with self.store.lock(name, self.limits.lock_timeout):
+        timeout = self.limits.lock_timeout
+        with self.store.delivery(name, timeout), self.store.lock(name, timeout):
             record = self.store.load(name)
             if record is not None and record.refresh_token is not None:
                 try:

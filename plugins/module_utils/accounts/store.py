@@ -194,7 +194,7 @@ class Store:
         self._folder.release(_file_of(name))
 
     def remove(self, name: str) -> None:
-        """Forget an account: record, damaged record and locks; under its lock.
+        """Forget an account: record, damaged record and locks; under its lock, and its delivery.
 
         Args:
             name: the account.

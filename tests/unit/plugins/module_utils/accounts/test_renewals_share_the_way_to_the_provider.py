@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import random
 from itertools import pairwise
 
 import pytest
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.breaker import Breaker
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.credentials import Credentials
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.errors import StoreError
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.limits import Limits
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.node_state import NodeState
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.renewer import BUSY_SECONDS, Renewer
 from identity_fake import EMAIL, PASSWORD, Reply, World, example_provider, form, page
 
 LIMITS = Limits()
@@ -69,6 +72,49 @@ def test_an_account_that_a_request_waits_for_keeps_the_least_distance_only() -> 
     ordinary = state.ask_for_refresh("x", 101.0, LIMITS, urgent=False, rng=Latest())[1]  # type: ignore[arg-type]
     urgent = state.ask_for_refresh("x", 101.0, LIMITS, urgent=True, rng=Latest())[1]  # type: ignore[arg-type]
     assert (ordinary, urgent) == (103.0, 101.0)
+
+
+def test_those_that_a_request_waits_for_do_not_starve_the_others() -> None:
+    chance = random.Random(4)  # noqa: S311 - a test has to repeat itself
+    state, waiting_since, waits, next_urgent, next_ordinary = NodeState(), 0.0, [], 0.0, 0.0
+    now = 0.0
+    while now < 600:
+        if now >= next_urgent:
+            state, next_urgent = state.ask_for_refresh("x", now, LIMITS, urgent=True, rng=chance)
+            next_urgent = max(next_urgent, now + 0.01)
+        if now >= next_ordinary:
+            state, at = state.ask_for_refresh("x", now, LIMITS, urgent=False, rng=chance)
+            if at <= now:
+                waits.append(now - waiting_since)
+                waiting_since = now
+            next_ordinary = max(at, now + 0.01)
+        now = min(next_urgent, next_ordinary)
+    assert len(waits) > 50
+    assert max(waits) < 60
+
+
+def test_the_login_of_an_account_that_another_one_works_on_gives_its_place_back(world: World) -> None:
+    old = world.renewer
+    renewer = Renewer(
+        store=old.store,
+        provider=old.provider,
+        credentials=old.credentials,
+        runtime=old.runtime,
+        lock_wait=BUSY_SECONDS,
+    )
+    with world.store.lock("alice", 1):
+        outcome = renewer.renew("alice", log_in=True)
+    assert (outcome.action, outcome.next_renewal) == ("none", world.clock.now + BUSY_SECONDS)
+    assert sum(world.clock.slept) <= BUSY_SECONDS + 1
+
+
+def test_nobody_delivers_an_account_while_it_is_forgotten(world: World) -> None:
+    world.renew()
+    world.limit(lock_timeout=0.1)
+    with world.store.delivery("alice", 1), pytest.raises(StoreError):
+        world.renewer.forget("alice")
+    assert world.store.load("alice") is not None
+    assert world.renewer.forget("alice") is None
 
 
 @pytest.mark.parametrize("jump", [MONTH, -MONTH])
