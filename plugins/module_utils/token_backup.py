@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from .accounts.errors import ConfigurationError
-from .accounts.record import Record
+from .accounts.record import NewerFormat, Record
 from .accounts.store import Store
 
 VERSION = 1
@@ -71,7 +71,7 @@ class Backup:
                 salt=_salt(document),
                 records=tuple(Record.from_json(name, record) for name, record in sorted(document["records"].items())),
             )
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError, NewerFormat):
             raise ConfigurationError(
                 "The backup is not one that this collection can read.",
                 cure="Name another one, or update the collection.",
@@ -200,7 +200,9 @@ def _adopted(kept: Record, present: Record | None, salt: bytes | None) -> Record
     rejected = present.rejected_token == kept.token_fingerprint
     steps = [step for step in (kept.code_step, present.code_step) if step is not None]
     grant = kept.grant
-    if grant is not None and present.refresh_token not in {None, grant.token}:
+    if grant is not None and present.refresh_token == grant.token:
+        kept = kept.with_grant(present.grant)
+    elif grant is not None and present.refresh_token is not None:
         # The node has renewed since, so the backup's refresh token was spent for all that anybody knows.
         kept = kept.with_grant(grant.sending(kept.issued_at or 0.0))
     return replace(

@@ -149,13 +149,13 @@ def without_credentials(record: Record) -> Outcome:
     )
 
 
-def look(params: Mapping[str, Any], limits: Limits, provider: Provider) -> list[Outcome]:
+def look(params: Mapping[str, Any], limits: Limits, provider: Provider | None) -> list[Outcome]:
     """Read how the accounts are.
 
     Args:
         params: the module's parameters.
         limits: the policy.
-        provider: the identity provider.
+        provider: the identity provider; None where it is not given.
 
     Returns:
         One outcome for each account.
@@ -204,7 +204,8 @@ def main() -> None:
     )
     try:
         limits = Limits.from_mapping(module.params["limits"])
-        provider = Provider.from_mapping(module.params["provider"])
+        # Without its settings nothing can be said of what their change would lift.
+        provider = Provider.from_mapping(module.params["provider"]) if module.params["provider"] else None
         outcomes = look(module.params, limits, provider)
     except (ConfigurationError, StoreError) as error:
         module.fail_json(msg=f"{error.sentence} {error.cure}")

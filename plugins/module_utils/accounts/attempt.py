@@ -121,6 +121,8 @@ class Attempt:
         """
         situation = self._situation()
         self.record, warnings = up_to_date(self.record, situation, lift=lift)
+        # The operator's word, or another way to the provider, is worth a trial.
+        self._gate.on_trial = lift or self._before.proxy not in {None, self.record.proxy}
         self._warnings += warnings
         adopted = self.record.access_token is not None and self.record.access_token != self._before.access_token
         action: Action = "adopt" if adopted else "none"
@@ -205,7 +207,7 @@ class Attempt:
                     may_repeat = False
                     continue
                 return error, self._situation().can_log_in(self.record) and self.record.state not in HALTED
-            if not isinstance(answer.error, InvalidGrant):
+            if not (isinstance(answer.error, InvalidGrant) or self._asks_for_a_login(answer)):
                 self._receive(answer, grant)
                 return answer.error, False
             # Read again inside the lock: a restored backup or a foreign tool may have brought another one.
@@ -220,6 +222,15 @@ class Attempt:
                     cure="Find out which program beside this collection writes into the token store.",
                 ), False
         return None, True
+
+    def _asks_for_a_login(self, answer: TokenAnswer) -> bool:
+        """Tell whether the provider wants something that is said about no refresh token, and a login can give it.
+
+        A password or a second factor was not even sent, so nothing is to be learned of them.
+        """
+        error = answer.error
+        final = error is not None and error.consequence != "waiting" and answer.definite
+        return final and answer.refresh_token is None and self._situation().can_log_in(self.record)
 
     def _foreign_grant(self, refused: set[str]) -> Grant | None:
         stored = self._store.load(self.record.name)
@@ -252,7 +263,8 @@ class Attempt:
                 finally:
                     self._store.release(self.record.name)
         except NotYet as later:
-            self.record = replace(self.record, state="waiting", not_before=later.at)
+            since = self._runtime.clock()
+            self.record = replace(self.record, state="waiting", not_before=later.at, waiting_since=since)
             return False
         except Paused as paused:
             self._hold_back(paused.until)

@@ -74,11 +74,11 @@ def after_failure(record: Record, error: AccountError, situation: Situation, rng
         delay = max(delay, min(error.retry_after, limits.retry_after_cap))
     if record.state in HALTED:
         # The last resort failed as well; the account goes on waiting for what it waited for.
-        return replace(record, not_before=now + delay)
+        return replace(record, not_before=now + delay, waiting_since=now)
     record = replace(record, error=last_error(error, now))
     if error.consequence == "waiting":
-        return replace(record, state="waiting", not_before=now + delay)
-    if error.error_class in {"bad_credentials", "mfa_invalid"}:
+        return replace(record, state="waiting", not_before=now + delay, waiting_since=now)
+    if error.error_class in {"bad_credentials", "mfa_invalid"} and situation.can_log_in(record):
         record = replace(record, rejected_login=situation.credentials.login_fingerprint(situation.salt))
     return replace(record, state=error.consequence, not_before=None)
 
@@ -95,7 +95,7 @@ def held_back(record: Record, until: float, now: float) -> Record:
         The record to store.
     """
     if record.state in HALTED:
-        return replace(record, not_before=until)
+        return replace(record, not_before=until, waiting_since=now)
     error = IpBlocked(
         "Several accounts of this node were turned away, so the node pauses before it tries again.",
         cure="Set another proxy if the address is refused for good; else nothing: it is tried again by itself.",

@@ -96,6 +96,12 @@ def _entry(position: int, entry: Any) -> Credentials:
             continue
         if not isinstance(value, str):
             raise ConfigurationError(f"{key} of account {name} is not a text.", cure=f"Put quotes around {key}.")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ConfigurationError(
+                f"{key} of account {name} holds half a character.", cure=f"Write {key} anew."
+            ) from None
         values[key] = value
     turn = entry.get("login_turn")
     credentials = Credentials(name=name, **values, login_turn=turn)

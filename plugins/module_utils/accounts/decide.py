@@ -10,10 +10,13 @@ from typing import Literal
 
 from .errors import AccountError, BadCredentials, InvalidGrant, RateLimited, TokenExpired, TokenRejected
 from .record import HALTED, LastError, Record, State
-from .schedule import access_ends_at, due_at, is_fresh, login_allowed_at
+from .schedule import access_ends_at, due_at, is_fresh, is_of_the_future, login_allowed_at
 from .situation import Situation
 
 Step = Literal["none", "refresh", "login"]
+
+REFUSALS = 3
+"""Refreshes that the provider refuses otherwise than by ``invalid_grant`` before a login is tried."""
 
 
 def next_step(record: Record, situation: Situation) -> tuple[Step, Record]:
@@ -41,8 +44,10 @@ def next_step(record: Record, situation: Situation) -> tuple[Step, Record]:
 
 def _renewal(record: Record, situation: Situation) -> tuple[Step, Record]:
     grant = record.grant
-    if grant is not None and grant.fate == "unsent" and not _only_login_helps(record, situation):
-        return "refresh", record
+    if grant is not None and grant.fate == "unsent":
+        login_first = _only_login_helps(record, situation) or _refreshes_are_refused(record, situation)
+        if not login_first:
+            return "refresh", record
     if grant is not None and grant.fate == "maybe_spent" and not _may_log_in(record, situation):
         # As long as the access token works, a refused refresh token would only end the family early.
         return ("none" if situation.now < access_ends_at(record, situation.limits) else "refresh"), record
@@ -65,6 +70,8 @@ def next_renewal(record: Record, situation: Situation) -> float | None:
             return None
         return max(access_ends_at(record, limits), record.not_before or 0.0)
     due = due_at(record, situation.kind, situation.salt, limits)
+    if due is not None and situation.kind != "access_token" and is_of_the_future(record, situation.now):
+        due = record.not_before or 0.0
     grant = record.grant
     if due is None or grant is None or grant.fate == "unsent" or _may_log_in(record, situation):
         return due
@@ -90,11 +97,29 @@ def _only_login_helps(record: Record, situation: Situation) -> bool:
     return record.rejected and record.escalation == 1 and _may_log_in(record, situation)
 
 
+def _refreshes_are_refused(record: Record, situation: Situation) -> bool:
+    """Tell whether the provider has refused one refresh after the other until the access token ended.
+
+    A login is worth a try then, whenever the budget allows one; otherwise the refresh is tried on.
+    """
+    error_class = "" if record.error is None else record.error.error_class
+    refused = record.failures >= REFUSALS and error_class in {"provider_error", "unknown_page"}
+    ended = situation.now >= access_ends_at(record, situation.limits)
+    allowed = situation.now >= _login_allowed(record, situation)
+    return refused and ended and allowed and _may_log_in(record, situation)
+
+
+def _login_allowed(record: Record, situation: Situation) -> float:
+    # What lies in the future is of a clock that was ahead.
+    past = tuple(at for at in record.submissions if at <= situation.now)
+    return login_allowed_at(past, situation.limits)
+
+
 def _login_or_wait(record: Record, situation: Situation) -> tuple[Step, Record]:
     if not situation.can_log_in(record):
         return "none", halted(record, BadCredentials() if situation.kind == "password" else InvalidGrant(), situation)
     limits, now = situation.limits, situation.now
-    allowed = login_allowed_at(record.submissions, limits)
+    allowed = _login_allowed(record, situation)
     if now < allowed:
         return "none", waiting(record, min(allowed, now + limits.login_period), _budget(record, situation), now)
     return "login", record
@@ -103,13 +128,13 @@ def _login_or_wait(record: Record, situation: Situation) -> tuple[Step, Record]:
 def _budget(record: Record, situation: Situation) -> RateLimited:
     """Say which part of the budget of password submissions stands against a login."""
     limits, now = situation.limits, situation.now
-    counted = sum(now - at < limits.login_period for at in record.submissions)
+    counted = sum(0 <= now - at < limits.login_period for at in record.submissions)
     if counted >= limits.login_submissions:
         return RateLimited(
             f"The account's budget is spent: {limits.login_submissions} password submissions in"
             f" {span(limits.login_period)}."
         )
-    ago = now - max(record.submissions)
+    ago = now - max(at for at in record.submissions if at <= now)
     return RateLimited(
         f"The account's budget allows one password submission in {span(limits.login_interval)}, and the last one was"
         f" {span(ago)} ago."
@@ -176,7 +201,8 @@ def waiting(record: Record, until: float, error: AccountError, now: float) -> Re
         error: why, unless a failure is known already.
         now: seconds since the epoch.
     """
-    return replace(record, state="waiting", not_before=until, error=record.error or last_error(error, now))
+    error_kept = record.error or last_error(error, now)
+    return replace(record, state="waiting", not_before=until, waiting_since=now, error=error_kept)
 
 
 def last_error(error: AccountError, now: float) -> LastError:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from . import oauth
 from .credentials import token_fingerprint
 from .grant import Grant
-from .record import HALTED, Record, State
+from .record import HALTED, Record, State, salt_of
 from .schedule import settle
 from .situation import Situation
 
@@ -48,7 +48,8 @@ def _keyed_anew(record: Record, situation: Situation) -> tuple[Record, tuple[str
     if not salt or record.salt == now or record.entry is None:
         return replace(record, salt=now or record.salt), ()
     credentials = situation.credentials
-    if record.salt is None:
+    before = salt_of(record.salt)
+    if before is None:
         # Nobody can compare any more: the account counts as the same one.
         supplied = (record.supplied_access, record.supplied_refresh)
         unchanged = supplied == (_named(credentials.access_token), _named(credentials.refresh_token))
@@ -63,7 +64,6 @@ def _keyed_anew(record: Record, situation: Situation) -> tuple[Record, tuple[str
             ),
             (SALT_LOST.format(name=record.name),),
         )
-    before = bytes.fromhex(record.salt)
     return (
         replace(
             record,
@@ -104,7 +104,8 @@ def _reconciled(record: Record, situation: Situation) -> Record:
     supplied_access, supplied_refresh = _named(credentials.access_token), _named(credentials.refresh_token)
     known = record
     if record.identity is not None and identity is not None and identity != record.identity:
-        known = Record(name=record.name, salt=record.salt)
+        # The budget of password submissions stays: a change and its way back must not open it anew.
+        known = Record(name=record.name, salt=record.salt, submissions=record.submissions, code_step=record.code_step)
     changed = replace(
         known,
         entry=entry,
@@ -145,6 +146,8 @@ def _cures(record: Record, situation: Situation) -> bool:
 def _settings_applied(record: Record, situation: Situation) -> Record:
     """Let changed settings of the provider lift what the old ones may have caused."""
     settings = situation.settings
+    if settings is None:
+        return record
     changed = record.settings is not None and record.settings != settings
     record = replace(record, settings=settings)
     error_class = "" if record.error is None else record.error.error_class

@@ -35,8 +35,8 @@ _OWN_NAMES = {
 }  # a second body is told by no parser
 _OWN_TAG = re.compile(r"(?:</?form|<body)(?=[\s/>])", re.IGNORECASE)
 _UNREADABLE = re.compile(r"[\0\ud800-\udfff]")
-# Older versions of libxml2 keep something for each.
-_AMPERSANDS = re.compile(r"&{2,}")
+# Older versions of libxml2 keep something for each, or look for the end of each up to the end of the page.
+_COSTLY = re.compile(r"&{2,}|<\?")
 _TAG = re.compile(r"<[A-Za-z][^<>]*")
 
 
@@ -79,7 +79,7 @@ def tell(html: str, listener: Listener) -> None:
     parser = etree.HTMLParser(target=target, encoding="utf-8", no_network=True, recover=True)
     html = _OWN_TAG.sub(lambda tag: _OWN_NAMES[tag[0].lower()], _UNREADABLE.sub("\ufffd", html))
     try:
-        parser.feed(_AMPERSANDS.sub("&", html).encode())
+        parser.feed(_COSTLY.sub(lambda found: "&" if found[0][0] == "&" else "&lt;?", html).encode())
         parser.close()
     except etree.LxmlError:
         # What could be read was told; a page without any element is an error there.

@@ -118,6 +118,7 @@ class _Login:
         self._pkce = Pkce.fresh(rng)
         self._state = base64url(rng.randbytes(24))
         self._progress = Progress()
+        self._code: tuple[LoginPage, str] | None = None
         # A secret that cannot be decoded must be found before the password is spent.
         self._totp_key = totp.decode_secret(credentials.totp_secret) if credentials.totp_secret else None
 
@@ -203,9 +204,11 @@ class _Login:
                 cure="Set issuer to exactly that if it is the provider's own, a last slash included.",
             )
         if error := parameters.get("error"):
-            raise ACCOUNT_ERRORS[error_of(self._provider, error) or "provider_error"](
-                f"The provider ended the login with the error {self._shown.name(error)}."
-            )
+            error_class = error_of(self._provider, error) or "provider_error"
+            if error_class in {"bad_credentials", "mfa_invalid"} and not self._progress.submissions:
+                # Nothing was given that it could be about.
+                error_class = "unknown_page"
+            raise ACCOUNT_ERRORS[error_class](f"The provider ended the login with the error {self._shown.name(error)}.")
         if not parameters.get("code"):
             raise ProviderError("The callback holds no code.")
         return parameters["code"]
@@ -242,19 +245,23 @@ class _Login:
         role = page.role(item) if page.fills(item) else None
         if role == "code":
             optional = page.step == "password" and not item.required and self._totp_key is None
-            return "" if optional else self._one_time_code()
+            return "" if optional else self._one_time_code(page)
         if role == "password":
             return self._credentials.password or ""
         if role == "identifier":
             return self._credentials.email or ""
         return item.value
 
-    def _one_time_code(self) -> str:
+    def _one_time_code(self, page: LoginPage) -> str:
+        """Return the code of a page, the same for all its fields."""
         if self._totp_key is None:
             raise MfaRequired
+        if self._code is not None and self._code[0] is page:
+            return self._code[1]
         step, wait = totp.choose_step(self._client.clock(), self._journal.last_code_step, self._limits.totp_min_left)
         if wait > 0:
             self._sleep(wait)
         self._journal.code_submission(step)
         self._progress.codes += 1
-        return totp.code_at(self._totp_key, step)
+        self._code = page, totp.code_at(self._totp_key, step)
+        return self._code[1]

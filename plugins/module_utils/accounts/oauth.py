@@ -19,7 +19,7 @@ from .json_values import finite
 from .provider import Provider, error_of
 from .transport import JSON, Client, Form, Response, json_object, refusal
 
-REFRESH_TOKEN_LONGEST = 16384
+REFRESH_TOKEN_LONGEST = 32768
 """Characters of a refresh token that is kept; real ones have some hundred."""
 
 LIFETIME_LONGEST = 10 * 366 * 86400.0
@@ -196,7 +196,8 @@ def _ask(client: Client, provider: Provider, fields: Form) -> TokenAnswer:
     sent_at = client.clock()
     response = client.send("POST", provider.token_endpoint, fields, accept=JSON, partial=True)
     answer = json_object(response)
-    if response.status_code == 200:
+    # What stands between may change the status (RFC 9110 section 15.3.4), and tokens are tokens whatever it is.
+    if 200 <= response.status_code < 300 or _refresh_token(answer.get("refresh_token")) is not None:
         return _delivered(client, response, answer, sent_at)
     error = _token_error(client, provider, response, answer)
     return TokenAnswer(issued_at=sent_at, error=error, definite=_is_oauth_error(response, answer))
@@ -204,21 +205,23 @@ def _ask(client: Client, provider: Provider, fields: Form) -> TokenAnswer:
 
 def _delivered(client: Client, response: Response, answer: dict[str, Any], sent_at: float) -> TokenAnswer:
     """Take whatever a 200 brought; of an answer that was cut, what arrived whole."""
-    whole = bool(answer) and response.complete
     found = answer or _pieces(response.text)
+    refresh_token = _refresh_token(found.get("refresh_token"))
+    # One that is there and cannot be used tells that the provider has rotated.
+    whole = bool(answer) and response.complete and (refresh_token is None) == (found.get("refresh_token") is None)
     access_token = _access_token(found.get("access_token"))
     expires_at = _expiry(found.get("expires_in"), access_token, sent_at, client.skew)
     error: AccountError | None = None
     if access_token is None:
         said = "without an access token" if whole else "with something that is no token answer"
-        error = ProviderError(f"The token endpoint answered 200 {said}.")
+        error = ProviderError(f"The token endpoint answered {response.status_code} {said}.")
     elif expires_at is not None and expires_at <= sent_at:
         error = ProviderError(
             "The token endpoint issued a token that has already expired.", cure="Check the node's clock."
         )
     return TokenAnswer(
         access_token=access_token if error is None else None,
-        refresh_token=_refresh_token(found.get("refresh_token")),
+        refresh_token=refresh_token,
         issued_at=sent_at,
         expires_at=expires_at if error is None else None,
         error=error,
@@ -249,6 +252,8 @@ def _access_token(value: Any) -> str | None:
 
 def _refresh_token(value: Any) -> str | None:
     # RFC 6749 appendix A.17 knows printable ASCII only; whatever else can be sent back is kept all the same.
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 256:
+        value = str(value)
     if not isinstance(value, str) or not 0 < len(value) <= REFRESH_TOKEN_LONGEST:
         return None
     try:

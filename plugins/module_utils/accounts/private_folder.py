@@ -149,6 +149,10 @@ class PrivateFolder:
         Raises:
             StoreError: it could not be written; the old one is whole.
         """
+        if len(text.encode()) > _LARGEST:
+            raise StoreError(
+                f"{self.path}/{file} would be larger than any of its kind.", cure="Supply a shorter token."
+            )
         try:
             with self._owner():
                 atomic_file.replace(file, text.encode(), folder=self._folder, reserved=reserved)

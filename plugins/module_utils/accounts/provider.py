@@ -137,8 +137,10 @@ class Provider:
         # The issuer is compared letter by letter, so it stays as it was written.
         login = endpoints["authorization_endpoint"]
         scheme = (login or endpoints["issuer"]).partition(":")[0]
-        if self.rotation_leeway < 0:
-            raise ConfigurationError("The provider's rotation_leeway is negative.", cure="Give seconds, 0 for none.")
+        if not 0 <= self.rotation_leeway < 1e9:
+            raise ConfigurationError(
+                "The provider's rotation_leeway is no number of seconds.", cure="Give seconds, 0 for none."
+            )
         return replace(
             self,
             authorization_endpoint=login,

@@ -41,6 +41,18 @@ class NewerFormat(Exception):
     """The file was written by a later version of this library, in a format that this one does not know."""
 
 
+SALT_BYTES = 32
+
+
+def salt_of(written: str | None) -> bytes | None:
+    """Return the salt that was written down, or None for what is none."""
+    try:
+        salt = bytes.fromhex(written or "")
+    except ValueError:
+        return None
+    return salt if len(salt) == SALT_BYTES else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class LastError:
     """Why the account is not ``valid``; times in seconds since the epoch."""
@@ -63,6 +75,7 @@ class Record:
         issued_at: when the access token was asked for or adopted.
         expires_at: when it runs out; None if nobody knows.
         not_before: no attempt before this time.
+        waiting_since: when that was decided.
         failures: failed attempts since the last success.
         error: the last failure, until something succeeds.
         submissions: when the password was submitted, within the budget's longest period.
@@ -88,6 +101,7 @@ class Record:
     issued_at: float | None = None
     expires_at: float | None = None
     not_before: float | None = None
+    waiting_since: float | None = None
     failures: int = 0
     error: LastError | None = None
     submissions: tuple[float, ...] = ()

@@ -58,7 +58,7 @@ class RefreshPace:
         its_turn = self.waiting and self.overtakers >= MOST_OVERTAKERS
         if urgent:
             return self.last + (2 * least if its_turn else least)
-        return self.last + least if its_turn else self.after
+        return self.last + least if its_turn else min(self.after, self.last + limits.longest_refresh_gap)
 
     def to_json(self) -> list[Any]:
         """Return what the node's file keeps of it."""

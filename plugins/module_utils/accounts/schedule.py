@@ -21,7 +21,7 @@ CLOCK_TOLERANCE = 60.0
 LEAST_WINDOW = 5.0
 """Seconds that a node has at least to begin a login in its slot: no process starts on the dot."""
 
-SUBMISSIONS_KEPT = 10
+SUBMISSIONS_KEPT = 20
 """How many password submissions are remembered at least."""
 
 
@@ -102,6 +102,11 @@ def is_fresh(record: Record, salt: bytes, now: float, limits: Limits) -> bool:
         and record.usable(now)
         and record.issued_at - CLOCK_TOLERANCE <= now < point
     )
+
+
+def is_of_the_future(record: Record, now: float) -> bool:
+    """Tell whether the token in use was issued by a clock that has been set back since."""
+    return record.issued_at is not None and record.issued_at - CLOCK_TOLERANCE > now
 
 
 def access_ends_at(record: Record, limits: Limits) -> float:
@@ -220,12 +225,20 @@ def settle(record: Record, now: float, limits: Limits) -> Record:
         error = replace(error, at=now)
     return replace(
         record,
-        submissions=tuple(min(item, now) for item in record.submissions)[-counted:],
+        submissions=_submissions(record.submissions, now)[-counted:],
         rejections=tuple(min(item, now) for item in record.rejections if now - item < limits.rejection_period),
         refresh_sent_at=None if record.refresh_sent_at is None else min(record.refresh_sent_at, now),
         not_before=_not_before(record, now, limits),
+        waiting_since=None if record.waiting_since is None else min(record.waiting_since, now),
         error=error,
     )
+
+
+def _submissions(submissions: tuple[float, ...], now: float) -> tuple[float, ...]:
+    """Count each submission of the future as one of now, once, and keep it: the clock may be right again later."""
+    future = sum(at > now for at in submissions)
+    stand_ins = max(0, future - sum(at <= now for at in submissions))
+    return tuple(sorted((*submissions, *(now,) * stand_ins)))
 
 
 def _not_before(record: Record, now: float, limits: Limits) -> float | None:
@@ -239,7 +252,10 @@ def _not_before(record: Record, now: float, limits: Limits) -> float | None:
         limits.advisory_backoff_cap * (1 + limits.backoff_jitter),
         limits.mandatory_backoff_cap * (1 + limits.backoff_jitter),
     )
-    if record.error is not None and now < record.error.at:
+    since = record.waiting_since
+    if since is None and record.error is not None:
+        since = record.error.at
+    if since is not None and now < since:
         # It was given in what is the future now.
-        longest = min(longest, max(0.0, record.not_before - record.error.at))
+        longest = min(longest, max(0.0, record.not_before - since))
     return min(record.not_before, now + longest)

@@ -23,14 +23,14 @@ class Situation:
 
     Attributes:
         credentials: the account as the operator wrote it.
-        provider: the identity provider as the operator wrote it.
+        provider: the identity provider as the operator wrote it; None where nobody said.
         salt: the node's salt; empty before it was made.
         now: seconds since the epoch.
         limits: the policy.
     """
 
     credentials: Credentials
-    provider: Provider
+    provider: Provider | None
     salt: bytes
     now: float
     limits: Limits
@@ -41,9 +41,15 @@ class Situation:
         return self.credentials.kind
 
     @property
-    def settings(self) -> str:
-        """Salted fingerprint of the provider's settings."""
-        document = json.dumps(dataclasses.asdict(self.provider), sort_keys=True, default=dict)
+    def settings(self) -> str | None:
+        """Salted fingerprint of what the operator set of the provider; defaults may change with the collection."""
+        if self.provider is None:
+            return None
+        built_in = Provider()
+        names = [item.name for item in dataclasses.fields(Provider)]
+        values = {name: getattr(self.provider, name) for name in names}
+        given = {name: value for name, value in values.items() if value != getattr(built_in, name)}
+        document = json.dumps(given, sort_keys=True, default=dict)
         return hmac.new(self.salt, document.encode(), hashlib.sha256).hexdigest()[:32]
 
     @property

@@ -21,12 +21,11 @@ from .errors import StoreError
 from .node_paths import ACCOUNT_NAME
 from .node_state import NodeState
 from .private_folder import PrivateFolder, failed
-from .record import NewerFormat, Record
+from .record import SALT_BYTES, NewerFormat, Record, salt_of
 
 ROOM = 1 << 16
 """Bytes set aside for the record that an answer of the provider will bring."""
 
-_SALT_BYTES = 32
 _NODE_LOCK_SECONDS = 60.0
 
 
@@ -218,14 +217,14 @@ class Store:
         """
         found = self.existing_salt()
         if found is None:
-            found = self.adopt_salt(self._salt_of_records() or secrets.token_bytes(_SALT_BYTES))
+            found = self.adopt_salt(self._salt_of_records() or secrets.token_bytes(SALT_BYTES))
         return found
 
     def _salt_of_records(self) -> bytes | None:
         for name in self.names():
             with contextlib.suppress(StoreError):
                 record = self.load(name)
-                if record is not None and (salt := _salt(record.salt)) is not None:
+                if record is not None and (salt := salt_of(record.salt)) is not None:
                     return salt
         return None
 
@@ -236,7 +235,7 @@ class Store:
             StoreError: it cannot be read.
         """
         try:
-            return _salt(self._folder.read(".salt"))
+            return salt_of(self._folder.read(".salt"))
         except ValueError:
             return None
 
@@ -249,7 +248,7 @@ class Store:
         Raises:
             StoreError: it cannot be read.
         """
-        return self.existing_salt() or (record and _salt(record.salt)) or b""
+        return self.existing_salt() or (record and salt_of(record.salt)) or b""
 
     def adopt_salt(self, salt: bytes) -> bytes:
         """Take over a salt, unless the store has one already.
@@ -300,14 +299,6 @@ class Store:
             if after != before:
                 self._folder.write(".node.json", json.dumps(after.to_json(), indent=1) + "\n")
             return after
-
-
-def _salt(text: str | None) -> bytes | None:
-    try:
-        salt = bytes.fromhex(text or "")
-    except ValueError:
-        return None
-    return salt if len(salt) == _SALT_BYTES else None
 
 
 def _file_of(name: str) -> str:

@@ -201,8 +201,25 @@ def test_a_clock_set_back_a_day_frees_no_budget_and_benches_nobody_for_longer_th
     assert len(world.provider.passwords_seen) == 3
     world.provider.answers.clear()
     world.clock.now += DAY
+    world.renew()
+    assert len(world.provider.passwords_seen) == 3
+    world.clock.now += DAY
     assert world.renew().usable
     assert len(world.provider.passwords_seen) == 4
+
+
+def test_a_clock_that_is_behind_for_a_while_opens_no_budget(world: World) -> None:
+    world.provider.answers["POST /oauth/token"] = Reply(500)
+    for _ignored in range(3):
+        while world.renew().action != "login":
+            world.past_point()
+    world.clock.now -= 365 * DAY
+    world.renew()
+    world.clock.now += 365 * DAY
+    for _ignored in range(20):
+        world.renew()
+        world.clock.now += 60
+    assert len(world.provider.passwords_seen) == 3
 
 
 def test_a_clock_set_back_a_day_lets_the_next_login_of_the_node_wait_for_one_gap_at_most(world: World) -> None:

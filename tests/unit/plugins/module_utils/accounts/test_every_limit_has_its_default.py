@@ -167,7 +167,8 @@ def test_a_clock_set_back_neither_frees_the_budget_nor_benches_the_account() -> 
     record = settle(
         Record(name="alice", submissions=(9e9,), rejections=(9e9,), not_before=9e9, refresh_sent_at=9e9), 1000.0, LIMITS
     )
-    assert record.submissions == (1000.0,)
+    assert record.submissions == (1000.0, 9e9)
+    assert settle(record, 1001.0, LIMITS).submissions == (1000.0, 9e9)
     assert record.rejections == (1000.0,)
     assert record.refresh_sent_at == 1000.0
     assert record.not_before == 1000.0 + 86_400
