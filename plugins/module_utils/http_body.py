@@ -51,12 +51,12 @@ def arriving(answer: HTTPResponse) -> Iterator[bytes]:
                 raise IncompleteRead(b"")
     elif answer.length is not None:
         yield from _exactly(answer.fp, answer.length)
-    elif coding or answer.getheader("Content-Length") is not None or answer.msg.defects:
-        # Nobody can tell its length. A line among the headers that is none may have hidden it.
-        raise HTTPException
     else:
         while piece := answer.fp.read1(_PIECE):
             yield piece
+        if coding or answer.getheader("Content-Length") is not None or answer.msg.defects:
+            # Nobody can tell its length. A line among the headers that is none may have hidden it.
+            raise HTTPException
 
 
 def skip_trailers(answer: HTTPResponse) -> None:

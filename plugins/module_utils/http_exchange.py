@@ -48,13 +48,15 @@ class Exchange:
         Args:
             work: sends the request over connections of class `Connection` and notes the answer here.
             seconds: for all of it.
+
+        Raises:
+            RuntimeError: no thread can be started.
         """
+        # A daemon, because a look-up of a name cannot be interrupted and must not keep the program from ending.
+        thread = threading.Thread(target=self._do, args=(work,), name="exchange", daemon=True)
         try:
-            # A daemon, because a look-up of a name cannot be interrupted and must not keep the program from ending.
-            threading.Thread(target=self._do, args=(work,), name="exchange", daemon=True).start()
+            thread.start()
             self.late = not self._ended.wait(seconds)
-        except RuntimeError as error:
-            self.error = error
         finally:
             with self._lock:
                 self._over = True

@@ -151,7 +151,10 @@ class HttpSession:
         exchange = Exchange()
         form = None if data is None else list(data)
         request = {"method": method, "url": url, "data": form, "headers": {"Accept": accept}}
-        exchange.run(lambda: self._send(exchange, timeout, request), timeout)
+        try:
+            exchange.run(lambda: self._send(exchange, timeout, request), timeout)
+        except RuntimeError:
+            raise NetworkError("No thread can be started.", cure="Raise TasksMax of the unit that does this.") from None
         if exchange.head is None:
             # An exception of requests quotes addresses with all that is in them, so nothing of it is passed on.
             raise self._network_error(exchange, url)
@@ -198,7 +201,6 @@ class HttpSession:
         for fits, sentence, cure in (
             (isinstance(error, kinds.SSLError), tls, "Check ca_bundle and the node's clock."),
             (exchange.late or isinstance(error, kinds.Timeout), f"The connection to {host} timed out.", ""),
-            (isinstance(error, RuntimeError), "No thread can be started.", "Raise TasksMax of the unit."),
             (not isinstance(error, kinds.ConnectionError), f"The request to {host} cannot be sent.", _ADDRESSES),
             (bool(self._session.proxies), f"The proxy does not let through to {host}.", "Check the account's proxy."),
         ):

@@ -156,6 +156,19 @@ def test_a_connection_is_used_again_after_a_whole_answer(trust: Trust, proxy: st
         assert len(told.provider.wires) == 1
 
 
+def test_a_connection_is_not_used_again_before_the_last_byte_of_an_answer(trust: Trust) -> None:
+    def script(wire: Wire) -> None:
+        while wire.request():
+            wire.send(CHUNKED + chunked(TOKENS.encode()) + b"0\r\nX: x\r\n")
+            wire.server.closing.wait(0.05)
+            wire.send(b"\r\n")
+
+    with way(trust, "", PLAIN, script) as (told, post):
+        for _count in range(3):
+            assert post().answer is not None
+        assert len(told.provider.wires) == 1
+
+
 @pytest.mark.parametrize(
     "answer", [LENGTH + CUT, b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx"]
 )

@@ -105,6 +105,14 @@ def test_a_body_that_never_ends_is_what_arrived_until_the_deadline(
         assert without_loss(answer.text)
 
 
+@pytest.mark.parametrize("proxy", PROXIES)
+def test_a_connection_of_which_nobody_waits_for_more_is_closed(trust: Trust, proxy: str) -> None:
+    with way(trust, proxy, TLS, dripping(b"x", HEAD + b"X: ")) as (_told, post):
+        assert sent(at_its_deadline(post, sent))
+        # It would drip on for as long as the test lasts.
+        wait_for_exchanges()
+
+
 def test_trailers_that_never_end_take_nothing_from_a_whole_body(trust: Trust) -> None:
     with way(trust, "", PLAIN, dripping(b"X: x\r\n", CHUNKED + chunked(TOKENS.encode()) + b"0\r\n")) as (_told, post):
         answer = at_its_deadline(post, lambda told: told.answer and told.answer.complete).answer

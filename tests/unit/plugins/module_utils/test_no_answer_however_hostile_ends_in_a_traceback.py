@@ -69,6 +69,7 @@ def session() -> Iterator[HttpSession]:
     "cookie",
     [
         b"a=b; expires=Thu, 01 Jan 99999 00:00:00 GMT",
+        b"a=b; expires=Thu, 01 Jxx 2030 00:00:00 GMT",
         b"a=b; expires=Thu, 01 Jan 0000 00:00:00 GMT",
         b"a=b; expires=Thu, 32 Jan 2030 25:61:61 GMT",
         b"a=b; Max-Age=" + b"9" * 5000,
@@ -91,6 +92,14 @@ def test_a_cookie_that_cannot_be_read_is_left_out(
         assert told.status_code == 200
     shown = capfd.readouterr()
     assert shown.out + shown.err == ""
+
+
+def test_what_urllib3_would_log_of_an_answer_is_kept_quiet(
+    provider: Provider, session: HttpSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = provider.asked(session, OK + b"no header\r\nSet-Cookie: planted\r\n" + EMPTY)
+    assert isinstance(told, Answer)
+    assert not caplog.records
 
 
 def test_a_cookie_that_cannot_be_sent_back_is_an_error_of_one_sentence(

@@ -37,6 +37,8 @@ DEFLATED = zlib.compress(TOKENS.encode())
 CUT_BODIES: dict[str, Script] = {
     "shorter than its length": answering(LENGTH + CUT),
     "an unreadable length": answering(HEAD + b"Content-Length: planted\r\n\r\n" + CUT),
+    "a length behind a line that is no header": answering(HEAD + b"planted\r\nContent-Length: 9000\r\n\r\n" + CUT),
+    "a coding of the transfer that nobody asked for": answering(HEAD + b"Transfer-Encoding: planted\r\n\r\n" + CUT),
     "amid a chunk": answering(CHUNKED + chunked(CUT)[:-20]),
     "between chunks": answering(CHUNKED + chunked(CUT)),
     "amid a chunk's size": answering(CHUNKED + chunked(CUT) + b"5"),
@@ -63,7 +65,7 @@ def test_a_cut_body_is_an_answer_that_says_so(trust: Trust, proxy: str, scheme: 
         assert told.answer is not None
         assert told.answer.complete is False
         assert told.answer.status_code == 200
-        assert cut == "an unreadable length" or without_loss(told.answer.text)
+        assert without_loss(told.answer.text)
 
 
 def reset_amid_body(wire: Wire) -> None:
