@@ -10,7 +10,7 @@ from typing import Literal
 
 from .errors import AccountError, BadCredentials, InvalidGrant, RateLimited, TokenExpired, TokenRejected
 from .record import HALTED, LastError, Record, State
-from .schedule import access_ends_at, due_at, is_fresh, is_of_the_future, login_allowed_at
+from .schedule import access_ends_at, due_at, in_advisory_zone, is_fresh, is_of_the_future, login_allowed_at
 from .situation import Situation
 
 Step = Literal["none", "refresh", "login"]
@@ -98,15 +98,15 @@ def _only_login_helps(record: Record, situation: Situation) -> bool:
 
 
 def _refreshes_are_refused(record: Record, situation: Situation) -> bool:
-    """Tell whether the provider has refused one refresh after the other until the access token ended.
+    """Tell whether the provider has refused one refresh after the other until the access token is about to end.
 
     A login is worth a try then, whenever the budget allows one; otherwise the refresh is tried on.
     """
     error_class = "" if record.error is None else record.error.error_class
     refused = record.failures >= REFUSALS and error_class in {"provider_error", "unknown_page"}
-    ended = situation.now >= access_ends_at(record, situation.limits)
+    late = not in_advisory_zone(record, situation.now, situation.limits)
     allowed = situation.now >= _login_allowed(record, situation)
-    return refused and ended and allowed and _may_log_in(record, situation)
+    return refused and late and allowed and _may_log_in(record, situation)
 
 
 def _login_allowed(record: Record, situation: Situation) -> float:
