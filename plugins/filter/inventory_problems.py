@@ -21,7 +21,8 @@ options:
     description:
       - The settings, with the keys C(accounts), C(nodes), C(api_keys), C(require_api_key), C(tls), C(tls_certificate),
         C(tls_private_key), C(listen), C(mode), C(proxy), C(alert_webhook), C(settings), C(known_settings),
-        C(renamed_settings), C(provider), and, where the program knows less than all, C(proxy_schemes) and C(token_pattern).
+        C(renamed_settings), C(provider), and, where the program knows less than all, C(proxy_schemes) and
+        C(token_pattern).
 """
 
 EXAMPLES = r"""
@@ -64,7 +65,7 @@ def inventory_problems(settings: Mapping[str, Any]) -> list[str]:
     if settings["proxy"]:
         problems += inventory_rules.proxy_problems(str(settings["proxy"]), "dcta_proxy", schemes)
     problems += inventory_rules.build_proxy_problems(str(settings.get("build_proxy", "")))
-    problems += provider_problems(settings.get("provider", {}))
+    problems += provider_problems(settings.get("provider") or {})
     return problems + inventory_rules.webhook_problems(settings["alert_webhook"])
 
 
