@@ -15,8 +15,11 @@ PORTS = {"a": 8081, "b": 8082}
 def lane_address(name: str) -> str:
     """Return the loopback address of an account's lane.
 
-    :param name: the account's name.
-    :returns: an address in 127.64.0.0/10, made of 22 bits of the name's SHA-256.
+    Args:
+        name: the account's name.
+
+    Returns:
+        An address in 127.64.0.0/10, made of 22 bits of the name's SHA-256.
     """
     bits = int.from_bytes(hashlib.sha256(name.encode()).digest(), "big") >> (256 - (32 - NETWORK.prefixlen))
     return str(NETWORK[bits])

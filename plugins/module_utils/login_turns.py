@@ -13,11 +13,14 @@ from urllib.parse import urlsplit
 def egress_of(account: Mapping[str, Any], node: str, proxy: str = "", label: str = "") -> tuple[str, str]:
     """Return by which way an account's logins leave.
 
-    :param account: an entry of ``dcta_accounts``; only its ``proxy`` is read.
-    :param node: the node that owns it.
-    :param proxy: the proxy of the node's accounts that name none.
-    :param label: the operator's name for the egress of the node.
-    :returns: two accounts leave by the same egress when this is the same. It holds no user and no password.
+    Args:
+        account: an entry of ``dcta_accounts``; only its ``proxy`` is read.
+        node: the node that owns it.
+        proxy: the proxy of the node's accounts that name none.
+        label: the operator's name for the egress of the node.
+
+    Returns:
+        Two accounts leave by the same egress when this is the same. It holds no user and no password.
     """
     url = str(account.get("proxy") or proxy)
     if url:
@@ -43,11 +46,14 @@ def login_turns(
 ) -> dict[str, str]:
     """Return the login turns of the accounts whose node shares its egress with others.
 
-    :param accounts: the entries of ``dcta_accounts``. One without a password never logs in and counts for nothing.
-    :param owners: node name to the names of its accounts, for all nodes of the fleet.
-    :param proxies: node name to the proxy of its accounts that name none; empty for none.
-    :param labels: node name to the operator's name for its egress; empty for none.
-    :returns: account name to the place of its node among those that leave by the same egress, such as ``2/10``.
+    Args:
+        accounts: the entries of ``dcta_accounts``. One without a password never logs in and counts for nothing.
+        owners: node name to the names of its accounts, for all nodes of the fleet.
+        proxies: node name to the proxy of its accounts that name none; empty for none.
+        labels: node name to the operator's name for its egress; empty for none.
+
+    Returns:
+        Account name to the place of its node among those that leave by the same egress, such as ``2/10``.
     """
     node_of = {name: node for node, names in owners.items() for name in names}
     egresses = {}

@@ -24,12 +24,17 @@ def owner(account: Mapping[str, Any], nodes: Sequence[str], weights: Mapping[str
     only what
     the new node wins, and removing one moves only what it had.
 
-    :param account: an entry of ``dcta_accounts``; its ``node``, when set, pins it.
-    :param nodes: the names of all nodes of the fleet.
-    :param weights: a node's share relative to the others; 1 when not named. A node of weight 0 gets pinned accounts
-    only.
-    :returns: the name of one node.
-    :raises ValueError: when there is no node to choose from.
+    Args:
+        account: an entry of ``dcta_accounts``; its ``node``, when set, pins it.
+        nodes: the names of all nodes of the fleet.
+        weights: a node's share relative to the others; 1 when not named. A node of weight 0 gets pinned accounts
+            only.
+
+    Returns:
+        The name of one node.
+
+    Raises:
+        ValueError: when there is no node to choose from.
     """
     pinned = account.get("node")
     if pinned:
@@ -47,10 +52,13 @@ def assign(
 ) -> dict[str, list[str]]:
     """Return the names of the accounts of every node.
 
-    :param accounts: the entries of ``dcta_accounts``.
-    :param nodes: the names of all nodes of the fleet.
-    :param weights: as in :func:`owner`.
-    :returns: node name to sorted account names; every node is there.
+    Args:
+        accounts: the entries of ``dcta_accounts``.
+        nodes: the names of all nodes of the fleet.
+        weights: as in :func:`owner`.
+
+    Returns:
+        Node name to sorted account names; every node is there.
     """
     result: dict[str, list[str]] = {node: [] for node in nodes}
     for account in accounts:
@@ -61,9 +69,12 @@ def assign(
 def arrivals(assigned: Mapping[str, Sequence[str]], held: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Return the accounts that some nodes are about to get.
 
-    :param assigned: node name to the names of the accounts that shall live there, as :func:`assign` gives it.
-    :param held: the nodes of a run, each with the names of the accounts that it holds now.
-    :returns: account name to the node that does not hold it yet.
+    Args:
+        assigned: node name to the names of the accounts that shall live there, as :func:`assign` gives it.
+        held: the nodes of a run, each with the names of the accounts that it holds now.
+
+    Returns:
+        Account name to the node that does not hold it yet.
     """
     return {name: node for node, present in held.items() for name in assigned[node] if name not in present}
 
@@ -75,11 +86,14 @@ def conflicts(
 ) -> list[str]:
     """Return why a run of some nodes would give an account a second owner.
 
-    :param assigned: as for :func:`arrivals`.
-    :param held: as for :func:`arrivals`.
-    :param outside: the nodes that the run leaves out, each with the names of the accounts that it holds, or nothing
-        when it could not be asked.
-    :returns: one sentence a problem; none when no account is about to arrive anywhere.
+    Args:
+        assigned: as for :func:`arrivals`.
+        held: as for :func:`arrivals`.
+        outside: the nodes that the run leaves out, each with the names of the accounts that it holds, or nothing
+            when it could not be asked.
+
+    Returns:
+        One sentence a problem; none when no account is about to arrive anywhere.
     """
     arriving = arrivals(assigned, held)
     problems = []

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.node_paths import ACCOUNT_NAME
 from ansible_collections.dcta.fleet.plugins.module_utils.lane_address import lane_address
 
 CRYPTOGRAPHY_IMPORT_ERROR: Exception | None = None
@@ -23,7 +24,6 @@ try:  # ansible-core brings it along, but a controller may have been put togethe
 except ImportError as error:
     CRYPTOGRAPHY_IMPORT_ERROR = error
 
-ACCOUNT_NAME = re.compile(r"[a-z][a-z0-9-]{0,19}\Z")
 ACCOUNT_KEYS = ("name", "email", "password", "totp_secret", "refresh_token", "access_token", "node", "proxy")
 API_KEY_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}\Z")
 API_KEY = re.compile(r"[A-Za-z0-9._~+/=-]{32,}\Z")
@@ -80,9 +80,10 @@ def _is_base32(secret: str) -> bool:
 def proxy_problems(url: str, label: str, schemes: Sequence[str] = PROXY_SCHEMES) -> list[str]:
     """Return what is wrong with a proxy's URL.
 
-    :param url: the URL, which may hold a password.
-    :param label: how a sentence names the proxy.
-    :param schemes: the schemes that the program's profile knows.
+    Args:
+        url: the URL, which may hold a password.
+        label: how a sentence names the proxy.
+        schemes: the schemes that the program's profile knows.
     """
     try:
         parts = urlsplit(url)
@@ -114,7 +115,8 @@ def _is_sendable(parts: SplitResult) -> bool:
 def webhook_problems(webhook: object) -> list[str]:
     """Return what is wrong with ``dcta_alert_webhook``.
 
-    :param webhook: the value of the variable; its path and query may hold a secret.
+    Args:
+        webhook: the value of the variable; its path and query may hold a secret.
     """
     if isinstance(webhook, Mapping) and "undefined" in webhook:
         return [f"dcta_alert_webhook cannot be read, because {webhook['undefined']}: define it in the vault"]
@@ -134,7 +136,8 @@ def webhook_problems(webhook: object) -> list[str]:
 def build_proxy_problems(url: str) -> list[str]:
     """Return what is wrong with ``dcta_build_proxy``.
 
-    :param url: the value of the variable, or nothing.
+    Args:
+        url: the value of the variable, or nothing.
     """
     if "@" in url:
         shown = "which the process list of the build host would show to all of its users"
@@ -147,11 +150,14 @@ def account_problems(
 ) -> list[str]:
     """Return what is wrong with ``dcta_accounts``.
 
-    :param accounts: the value of the variable.
-    :param nodes: all hosts of the group dcta_nodes.
-    :param schemes: the schemes of proxies that the program's profile knows.
-    :param token_pattern: the regular expression of the tokens that it takes; empty takes all.
-    :returns: one sentence a problem; accounts are named by name or position.
+    Args:
+        accounts: the value of the variable.
+        nodes: all hosts of the group dcta_nodes.
+        schemes: the schemes of proxies that the program's profile knows.
+        token_pattern: the regular expression of the tokens that it takes; empty takes all.
+
+    Returns:
+        One sentence a problem; accounts are named by name or position.
     """
     if isinstance(accounts, Mapping) and "undefined" in accounts:
         return [f"dcta_accounts cannot be read, because {accounts['undefined']}: define it in the vault"]
@@ -166,7 +172,7 @@ def account_problems(
             )
             continue
         name = account.get("name")
-        if not isinstance(name, str) or not ACCOUNT_NAME.match(name):
+        if not isinstance(name, str) or not ACCOUNT_NAME.fullmatch(name):
             problems.append(
                 f"entry {position} of dcta_accounts has no valid name: a letter, then letters, digits or dashes, "
                 "lower case, at most 20"
@@ -190,8 +196,11 @@ def account_problems(
 def api_key_problems(keys: object) -> list[str]:
     """Return what is wrong with ``dcta_api_keys``.
 
-    :param keys: the value of the variable.
-    :returns: one sentence a problem; keys are named by name or position.
+    Args:
+        keys: the value of the variable.
+
+    Returns:
+        One sentence a problem; keys are named by name or position.
     """
     if isinstance(keys, Mapping) and "undefined" in keys:
         return [f"dcta_api_keys cannot be read, because {keys['undefined']}: define it in the vault"]
@@ -224,9 +233,10 @@ def api_key_problems(keys: object) -> list[str]:
 def certificate_problems(certificate: str, private_key: str, now: datetime | None = None) -> list[str]:
     """Return what is wrong with the certificate pair.
 
-    :param certificate: the chain in PEM, the server's own certificate first.
-    :param private_key: the private key in PEM, unencrypted.
-    :param now: the time to check the validity against.
+    Args:
+        certificate: the chain in PEM, the server's own certificate first.
+        private_key: the private key in PEM, unencrypted.
+        now: the time to check the validity against.
     """
     if CRYPTOGRAPHY_IMPORT_ERROR is not None:
         return ["the controller lacks the Python package cryptography: install ansible-core with its dependencies"]
@@ -253,7 +263,8 @@ def certificate_problems(certificate: str, private_key: str, now: datetime | Non
 def listen_problems(listen: str) -> list[str]:
     """Return what is wrong with ``dcta_listen``.
 
-    :param listen: address and port, IPv6 addresses in brackets.
+    Args:
+        listen: address and port, IPv6 addresses in brackets.
     """
     match = re.fullmatch(r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-fA-F:]+\]):(\d{1,5})", listen)
     if match and 0 < int(match[1]) < 65536:
@@ -264,7 +275,8 @@ def listen_problems(listen: str) -> list[str]:
 def mode_problems(mode: str) -> list[str]:
     """Return what is wrong with ``dcta_mode``.
 
-    :param mode: how the program shall run.
+    Args:
+        mode: how the program shall run.
     """
     return [] if mode in MODES else [f"dcta_mode is none of {', '.join(MODES)}: choose one"]
 
@@ -272,9 +284,10 @@ def mode_problems(mode: str) -> list[str]:
 def setting_problems(names: Iterable[str], known: Iterable[str], renamed: Mapping[str, str]) -> list[str]:
     """Return which fleet-wide settings do not exist.
 
-    :param names: the names of all defined variables that begin with ``dcta_``.
-    :param known: the names that exist.
-    :param renamed: old names to new ones.
+    Args:
+        names: the names of all defined variables that begin with ``dcta_``.
+        known: the names that exist.
+        renamed: old names to new ones.
     """
     known = set(known)
     return [
