@@ -62,12 +62,13 @@ EVENTS = strategies.one_of(
 SCRATCH = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - a folder of its own is made there
 
 
-def run_sequences(count: int, *, seed: int) -> int:
+def run_sequences(count: int, *, seed: int, shortest: bool = True) -> int:
     """Run some sequences.
 
     Args:
         count: how many.
         seed: another one makes other sequences.
+        shortest: whether the shortest sequence that fails is looked for.
 
     Returns:
         How many were run.
@@ -83,6 +84,7 @@ def run_sequences(count: int, *, seed: int) -> int:
         deadline=None,
         database=None,
         print_blob=False,
+        phases=[hypothesis.Phase.generate, *([hypothesis.Phase.shrink] if shortest else [])],
         suppress_health_check=list(hypothesis.HealthCheck),
     )
     @hypothesis.given(

@@ -39,6 +39,7 @@ from simulated_provider import DAY, Broken, Killed, Provider
 
 # Its hidden file of the node must not meet that of an account, so the account has the most dangerous name.
 ACCOUNT = "node"
+MOST_WRITTEN = 20
 
 
 @dataclass
@@ -74,6 +75,7 @@ class Simulation:
         self._numbers = itertools.count()
         self._held: list[AbstractContextManager[None]] = []
         self.tampered = False
+        self._written = 0
         self.renewer = self._new_renewer()
         # Most of what can go wrong needs tokens to begin with.
         self._renew({})
@@ -207,6 +209,9 @@ class Simulation:
     def write_as_another(self) -> None:
         """Store another refresh token, as a foreign program does that knows nothing of locks."""
         self.tampered = True
+        self._written += 1
+        if self._written > MOST_WRITTEN:
+            raise Broken("a renewal goes on for as long as another program changes the record")
         record = self._store.load(ACCOUNT)
         if record is not None:
             number = next(self._numbers)
@@ -235,6 +240,7 @@ class Simulation:
 
     def _renew(self, arguments: dict[str, Any]) -> Outcome | None:
         outcome = None
+        self._written = 0
         # What an operator may change lifts a halt, so it is asked for first.
         self._lift_if_changed()
         try:
