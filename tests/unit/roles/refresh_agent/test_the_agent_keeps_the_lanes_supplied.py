@@ -344,6 +344,46 @@ def test_a_lane_does_not_start_with_a_token_that_cannot_serve(tmp_path: Path) ->
     on_a_node(tmp_path, test)
 
 
+@pytest.mark.parametrize("held", ["a replica stalls", "somebody holds the delivery"])
+def test_what_keeps_a_token_from_its_lane_keeps_no_account_from_its_renewal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: str
+) -> None:
+    monkeypatch.setattr(pauses, "FIRST_SUPPLY_SECONDS", 0.3)
+    monkeypatch.setattr(pauses, "PATCH_SECONDS", 60)
+
+    async def test(node: Node) -> None:
+        node.save("alice")
+        async with node.at_work():
+            await until(lambda: node.is_settled("alice"))
+        node.save("alice", access_token="planted-next")
+        node.renewals.clear()
+        node.agent = node.new_agent()
+        with contextlib.ExitStack() as stack:
+            if held == "a replica stalls":
+                node.replicas["alice"]["b"].stalls = True
+            else:
+                stack.enter_context(node.store.delivery("alice", 1))
+            async with node.at_work():
+                await until(lambda: len(node.renewals) == 1)
+
+    on_a_node(tmp_path, test)
+
+
+def test_the_first_renewal_waits_until_the_lane_runs_with_what_the_store_has(tmp_path: Path) -> None:
+    async def test(node: Node) -> None:
+        async def look(request: dict[str, Any]) -> Record:
+            node.log.append("renewal")
+            return await node.issue(request)
+
+        node.renew = look
+        node.save("alice")
+        async with node.at_work():
+            await until(lambda: "renewal" in node.log)
+        assert node.log == ["put alice", "start alice", "renewal"]
+
+    on_a_node(tmp_path, test)
+
+
 def test_a_restarted_agent_remembers_which_token_the_lane_has_and_who_rests(tmp_path: Path) -> None:
     async def test(node: Node) -> None:
         for name in TWO:
