@@ -19,7 +19,7 @@ from dcta_library.lane_runner import LaneRunnerError
 from . import pauses
 from .lane import Lane
 from .renewal_queue import RenewalQueue
-from .supplier import Damaged, Supplier
+from .supplier import Damaged, Postponed, Supplier
 from .watcher import Watcher
 
 log = logging.getLogger(__name__)
@@ -97,6 +97,8 @@ class Keeper:
                 await asyncio.gather(*(watcher.look() for watcher in self._watchers))
         except Damaged:
             lane.renew_by(self._clock() + pauses.REPAIR_SECONDS)
+        except Postponed:
+            pause = pauses.REPAIR_SECONDS
         except (LaneRunnerError, AccountsError, OSError) as error:
             log.error("%s: %s", lane.name, error.sentence if isinstance(error, AccountsError) else error)
             pause = pauses.REPAIR_SECONDS

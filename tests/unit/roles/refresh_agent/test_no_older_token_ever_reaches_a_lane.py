@@ -23,6 +23,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pauses, "RENEWAL_GAP", 0.05)
     monkeypatch.setattr(pauses, "PATCH_SECONDS", 0.1)
     monkeypatch.setattr(pauses, "PATCH_PAUSE", 0.02)
+    # Here it stays as it is for as long as a test wants.
+    monkeypatch.setattr(pauses, "PATCHES_UNANSWERED_MAX", 1000)
 
 
 def document(token: str) -> str:

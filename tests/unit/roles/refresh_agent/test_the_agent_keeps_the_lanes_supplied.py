@@ -197,6 +197,54 @@ def test_a_replica_that_refuses_the_token_is_restarted_with_it_without_loss(tmp_
     on_a_node(tmp_path, test)
 
 
+def test_a_replica_that_pings_and_answers_no_token_is_restarted_alone_with_it(tmp_path: Path) -> None:
+    async def test(node: Node) -> None:
+        node.save("alice")
+        async with node.at_work():
+            await until(lambda: node.is_settled("alice"))
+            node.replicas["alice"]["b"].stalls = True
+            node.log.clear()
+            assert (await node.ask("alice")).status == 200
+            await until(lambda: node.is_settled("alice"))
+            assert node.log == ["store alice", "put alice", "patch alice a", "roll alice b"]
+            assert node.token("alice", "b") == "planted-alice-1"
+            assert node.agent.lanes["alice"].unanswered == {}
+
+    on_a_node(tmp_path, test)
+
+
+def test_a_restart_that_fails_is_tried_again_ever_more_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pauses, "REPAIR_SECONDS", 0.02)
+    rolls: list[str] = []
+
+    async def test(node: Node) -> None:
+        ask = node.runner.ask
+
+        async def fail(operation: str, lane: str, **arguments: str) -> dict[str, Any]:
+            if operation != "roll":
+                return await ask(operation, lane, **arguments)
+            rolls.append(arguments["replica"])
+            raise LaneRunnerError("systemctl restart took too long")
+
+        node.save("alice")
+        async with node.at_work():
+            await until(lambda: node.is_settled("alice"))
+            monkeypatch.setattr(node.runner, "ask", fail)
+            node.replicas["alice"]["b"].refuses = True
+            node.save("alice", access_token="planted-next", issued_at=time.time())
+            node.agent._keepers["alice"].look_again()
+            await until(lambda: len(rolls) == 1)
+            await asyncio.sleep(0.5)
+            assert rolls == ["b"]
+            # What made it fail is over: another token tries at once.
+            monkeypatch.setattr(node.runner, "ask", ask)
+            node.save("alice", access_token="planted-last", issued_at=time.time())
+            node.agent._keepers["alice"].look_again()
+            await until(lambda: node.token("alice", "b") == "planted-last")
+
+    on_a_node(tmp_path, test, converge_interval=4)
+
+
 @pytest.mark.slow
 def test_a_silent_replica_is_ended_and_one_that_answers_again_is_not(tmp_path: Path) -> None:
     async def test(node: Node) -> None:
@@ -275,7 +323,11 @@ def test_a_halted_replica_may_finish_what_it_began(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_silent_replica_delays_a_delivery_only_until_it_is_ended(tmp_path: Path) -> None:
+def test_a_silent_replica_delays_a_delivery_only_until_it_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pauses, "PATCHES_UNANSWERED_MAX", 1000)
+
     async def test(node: Node) -> None:
         node.save("alice")
         async with node.at_work():
