@@ -245,7 +245,10 @@ class Supplier:
             return _Handed.LATER
         if unanswered is None:
             lane.sends(replica, fingerprint)
-            self._memory.save()
+            if not self._memory.save():
+                # An agent after this one would not know of a token that is left unanswered.
+                lane.ended(replica)
+                return await self._unless_gone(replica, _Handed.BY_RESTART)
         document = token_document(self._description, record.access_token or "")
         outcome = await patch_tokens(lane.address, lane.ports[replica], self._password, document, pauses.PATCH_SECONDS)
         if outcome is not Patch.UNKNOWN and unanswered is None:
