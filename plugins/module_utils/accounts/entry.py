@@ -104,7 +104,8 @@ def _reconciled(record: Record, situation: Situation) -> Record:
     supplied_access, supplied_refresh = _named(credentials.access_token), _named(credentials.refresh_token)
     known = record
     if record.identity is not None and identity is not None and identity != record.identity:
-        known = Record(name=record.name, salt=record.salt)
+        # The token is remembered, so that its lane is stopped; see `serving.may_run`.
+        known = Record(name=record.name, salt=record.salt, rejected_token=record.token_fingerprint)
     changed = replace(
         known,
         entry=entry,

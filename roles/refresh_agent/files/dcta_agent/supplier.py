@@ -113,7 +113,7 @@ class Supplier:
                 log.error("%s: does not run: %s", lane.name, refusal)
         if not self._is_supplied(record, status):
             record, status = await self._supply()
-        if record is None or not self._should_run(record, status):
+        if record is None or not record.access_token or not self._should_run(record, status):
             return
         lane.compare(
             rejected=record.rejected, issued_at=record.issued_at, expires_at=record.expires_at, now=self._clock()
@@ -150,6 +150,8 @@ class Supplier:
     def _is_supplied(self, record: Record | None, status: dict[str, Any]) -> bool:
         if record is None or not self._should_run(record, status):
             return not status["token"] and not _runs(status)
+        if not record.access_token:
+            return True
         fingerprint = record.token_fingerprint or ""
         return fingerprint == self._lane.token and str(status["token"]).startswith(fingerprint)
 
@@ -179,6 +181,9 @@ class Supplier:
                 if record is None or not self._should_run(record, status):
                     await self._stop(status)
                     return None, status
+                if not record.access_token:
+                    # Nothing is known of any token: the lane stays with what it has.
+                    return record, status
                 if record.token_fingerprint != fingerprint:
                     fingerprint, handed = record.token_fingerprint or "", dict.fromkeys(lane.ports, _Handed.LATER)
                     silences.clear()

@@ -566,6 +566,35 @@ def test_an_older_token_that_was_laid_down_meanwhile_does_not_stay(tmp_path: Pat
     on_a_node(tmp_path, test)
 
 
+def test_a_lane_serves_on_while_the_login_is_awaited_that_replaces_a_damaged_record(tmp_path: Path) -> None:
+    async def test(node: Node) -> None:
+        begun, release = asyncio.Event(), asyncio.Event()
+
+        async def log_in(request: dict[str, Any]) -> Record:
+            if not request["log_in"]:
+                node.login_due.add("alice")
+                return node.save("alice", state="new", access_token=None, issued_at=None, expires_at=None)
+            begun.set()
+            await release.wait()
+            return node.save("alice", access_token="planted-next", issued_at=time.time())
+
+        node.save("alice")
+        async with node.at_work():
+            await until(lambda: node.is_settled("alice"))
+            node.log.clear()
+            node.renew = log_in
+            (tmp_path / "tokens/alice.json").write_text("{")
+            await begun.wait()
+            node.agent.hold.wake()
+            await asyncio.sleep(0.5)
+            assert (node.log, node.is_good("alice")) == ([], True)
+            release.set()
+            await until(lambda: all("planted-next" in node.token("alice", which) for which in "ab"))
+            assert "stop alice" not in node.log
+
+    on_a_node(tmp_path, test)
+
+
 # Accounts that nothing helps.
 
 
