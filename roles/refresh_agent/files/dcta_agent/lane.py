@@ -85,8 +85,10 @@ class Lane:
     # Its token.
 
     def delivered(self, fingerprint: str, at: float) -> None:
-        """Note that all replicas hold a token."""
-        self.token, self.delivered_at, self.rejected_at = fingerprint, at, None
+        """Note that all replicas hold a token; one that they had before is as good as it was."""
+        if fingerprint != self.token:
+            self.rejected_at = None
+        self.token, self.delivered_at = fingerprint, at
 
     def sends(self, replica: str, fingerprint: str) -> None:
         """Note, before it is done, that a replica is sent a token."""

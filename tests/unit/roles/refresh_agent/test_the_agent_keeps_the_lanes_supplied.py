@@ -673,6 +673,34 @@ def test_a_401_that_does_not_count_yet_is_reported_again_and_does_not_spin(tmp_p
     on_a_node(tmp_path, test)
 
 
+def test_a_401_that_the_store_does_not_know_yet_outlasts_another_delivery_of_the_same_token(tmp_path: Path) -> None:
+    async def test(node: Node) -> None:
+        begun, release = asyncio.Event(), asyncio.Event()
+
+        async def slow(request: dict[str, Any]) -> Record:
+            if request["reason"] == "rejected":
+                begun.set()
+                await release.wait()
+            return await node.issue(request)
+
+        node.renew = slow
+        node.save("alice")
+        async with node.at_work():
+            await until(lambda: node.is_settled("alice"))
+            asking = asyncio.create_task(node.ask("alice"))
+            await begun.wait()
+            delivered_at = node.agent.lanes["alice"].delivered_at
+            node.laid_down["alice"] = "planted-old"
+            node.agent._keepers["alice"].look_again()
+            await until(lambda: node.agent.lanes["alice"].delivered_at > delivered_at)
+            assert not node.is_good("alice")
+            release.set()
+            assert (await asking).status == 200
+            assert node.issued == 1
+
+    on_a_node(tmp_path, test, converge_interval=30)
+
+
 def test_a_401_during_a_renewal_is_not_lost(tmp_path: Path) -> None:
     async def test(node: Node) -> None:
         node.save("alice")
