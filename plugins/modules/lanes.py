@@ -120,7 +120,8 @@ def plan(record: Record | None, status: dict[str, Any], now: float) -> Plan:
     running = [replica for replica in replicas if replica["active"]]
     if record is None or not may_run(record, now, running=bool(running)):
         return Plan("stopped", lay="stop") if running or status["token"] else Plan()
-    new_token = not status["token"].startswith(record.token_fingerprint)
+    # Where nothing is known of any token, the lane stays with what it has.
+    new_token = not status["token"].startswith(record.token_fingerprint or "")
     stale = [replica for replica in running if new_token or not replica["current"]]
     if len(running) == len(replicas) and not stale:
         return Plan()

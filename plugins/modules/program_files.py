@@ -28,7 +28,9 @@ options:
     type: path
     required: true
   files:
-    description: Path below the folder to content. They are written in this order.
+    description: >-
+      Path below the folder to content. All are written before the first takes its place, and they take their places in
+      this order within a moment, because a program may start meanwhile.
     type: dict
     required: true
   only:
@@ -93,12 +95,14 @@ def make_folder(path: Path) -> None:
         path.chmod(0o755)
 
 
-def write(path: Path, content: str) -> None:
-    """Replace a file whole."""
-    make_folder(path.parent)
-    atomic_file.replace(str(path), content.encode(), mode=MODE)
-    if path.suffix == ".py":
-        py_compile.compile(str(path), quiet=2)
+def write(contents: dict[Path, str]) -> None:
+    """Replace files whole, and in one moment: a program that starts meanwhile would mix the old with the new."""
+    for path in contents:
+        make_folder(path.parent)
+    atomic_file.replace_all({str(path): content.encode() for path, content in contents.items()}, mode=MODE)
+    for path in contents:
+        if path.suffix == ".py":
+            py_compile.compile(str(path), quiet=2)
 
 
 def difference(path: Path, content: str) -> dict[str, str]:
@@ -128,8 +132,7 @@ def main() -> None:
     changes = [difference(path, files.get(path, "")) for path in [*written, *removed]] if module._diff else []
     try:
         if not module.check_mode:
-            for path in written:
-                write(path, files[path])
+            write({path: files[path] for path in written})
             for path in removed:
                 path.unlink()
     except OSError as error:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from pathlib import PurePath
+from collections.abc import Mapping
+from pathlib import Path, PurePath
 
 MODE = 0o600
 
@@ -59,16 +60,7 @@ def replace(
     """
     draft = room_of(path) if reserved else draft_of(path)
     try:
-        if not reserved:
-            _unlink(draft, folder)
-        descriptor = _open_draft(draft, folder, new=not reserved)
-        with os.fdopen(descriptor, "wb") as stream:
-            os.fchmod(descriptor, mode)
-            stream.write(data)
-            stream.flush()
-            os.ftruncate(descriptor, len(data))
-            if durable:
-                os.fsync(descriptor)
+        _write(draft, data, folder, mode=mode, durable=durable, new=not reserved)
         os.rename(draft, path, src_dir_fd=folder, dst_dir_fd=folder)
     except OSError:
         with contextlib.suppress(OSError):
@@ -76,6 +68,30 @@ def replace(
         raise
     if durable:
         _sync_folder(path, folder)
+
+
+def replace_all(contents: Mapping[str, bytes], *, mode: int = MODE) -> None:
+    """Replace several files, or make them, in one moment: all are written before the first one takes its place.
+
+    Args:
+        contents: new content by path. They take their places in this order.
+        mode: their permissions, whatever the umask is.
+
+    Raises:
+        OSError: one could not be written. Every file is whole, and unless one could not take its place all are the old.
+    """
+    try:
+        for path, data in contents.items():
+            _write(draft_of(path), data, None, mode=mode, durable=True, new=True)
+        for path in contents:
+            Path(draft_of(path)).rename(path)
+    except OSError:
+        for path in contents:
+            with contextlib.suppress(OSError):
+                _unlink(draft_of(path), None)
+        raise
+    for path in {PurePath(path).parent: path for path in contents}.values():
+        _sync_folder(path, None)
 
 
 def reserve(path: str, size: int, *, folder: int | None = None) -> None:
@@ -107,6 +123,19 @@ def release(path: str, *, folder: int | None = None) -> None:
     """Give the room back that `reserve` has set aside; nothing is wrong when there is none."""
     with contextlib.suppress(OSError):
         _unlink(room_of(path), folder)
+
+
+def _write(draft: str, data: bytes, folder: int | None, *, mode: int, durable: bool, new: bool) -> None:
+    if new:
+        _unlink(draft, folder)
+    descriptor = _open_draft(draft, folder, new=new)
+    with os.fdopen(descriptor, "wb") as stream:
+        os.fchmod(descriptor, mode)
+        stream.write(data)
+        stream.flush()
+        os.ftruncate(descriptor, len(data))
+        if durable:
+            os.fsync(descriptor)
 
 
 def _open_draft(draft: str, folder: int | None, *, new: bool) -> int:

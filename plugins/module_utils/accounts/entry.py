@@ -104,8 +104,15 @@ def _reconciled(record: Record, situation: Situation) -> Record:
     supplied_access, supplied_refresh = _named(credentials.access_token), _named(credentials.refresh_token)
     known = record
     if record.identity is not None and identity is not None and identity != record.identity:
-        # The budget of password submissions stays: a change and its way back must not open it anew.
-        known = Record(name=record.name, salt=record.salt, submissions=record.submissions, code_step=record.code_step)
+        # The budget of password submissions stays: a change and its way back must not open it anew. And the token is
+        # remembered, so that its lane is stopped; see `serving.may_run`.
+        known = Record(
+            name=record.name,
+            salt=record.salt,
+            submissions=record.submissions,
+            code_step=record.code_step,
+            rejected_token=record.token_fingerprint,
+        )
     changed = replace(
         known,
         entry=entry,

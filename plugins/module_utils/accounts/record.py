@@ -81,7 +81,7 @@ class Record:
         submissions: when the password was submitted, within the budget's longest period.
         code_step: time step of the one-time code that was sent last.
         refresh_sent_at: when the refresh token was first sent in an attempt that is still open; see `grant.Grant`.
-        rejected_token: fingerprint of the access token that the service rejected.
+        rejected_token: fingerprint of the access token that the service rejected, or that went with another e-mail.
         rejections: when 401s started a renewal.
         escalation: what the present token came from after a 401: 0 nothing, 1 a refresh, 2 a login.
         rejected_login: salted fingerprint of the e-mail, password and TOTP secret that were rejected for good.

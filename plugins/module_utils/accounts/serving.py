@@ -21,4 +21,15 @@ def may_run(record: Record | None, now: float, *, running: bool) -> bool:
     if record.usable(now):
         return True
     # A renewal hands its token to a running program, so only a final verdict stops the lane.
-    return running and record.access_token is not None and record.state in ("valid", "waiting")
+    if record.access_token is None:
+        return running and _is_blank(record)
+    return running and record.state in ("valid", "waiting")
+
+
+def _is_blank(record: Record) -> bool:
+    """Say whether nothing is known of any token: the record was damaged and put aside, and the login is still to come.
+
+    What the lane runs with may be as good as ever. That ends with the login, whatever comes of it. A token that was
+    dropped because the entry now has another e-mail is known, and its lane does not run on.
+    """
+    return record.state == "new" and record.rejected_token is None

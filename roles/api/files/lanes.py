@@ -14,7 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from node_paths import LANES
+import node_paths
+from node_paths import ACCOUNT_NAME, LANES
+
+# The lane-exec and lanes-runner of 0.1.0 import these from here. During an upgrade, and on the way back, they may start
+# in the moment in which this file is the new one and they are not replaced yet.
+LANE_NAME = re.compile(ACCOUNT_NAME.pattern + r"\Z")  # they ask it by match(), which looks at no end
+REPLICAS = node_paths.REPLICAS
+LANES_FILE = Path(LANES)
 
 # How each form of token file wraps the one token of a lane: the program's variants differ in nothing else here.
 TOKEN_FORMS: dict[str, Callable[[str, str], Any]] = {

@@ -51,7 +51,7 @@ class Hold:
         limits: HoldLimits,
         *,
         on_rejected: Callable[[Lane], None],
-        on_rest: Callable[[Lane], None],
+        on_rest: Callable[[Lane], object],
         on_down: Callable[[Lane], None],
         on_blocked: Callable[[Lane], None] = lambda _lane: None,
         clock: Callable[[], float] = time.time,

@@ -19,7 +19,7 @@ from dcta_library.lane_runner import LaneRunnerError
 from . import pauses
 from .lane import Lane
 from .renewal_queue import RenewalQueue
-from .supplier import Damaged, Supplier
+from .supplier import Damaged, Postponed, Supplier
 from .watcher import Watcher
 
 log = logging.getLogger(__name__)
@@ -56,15 +56,16 @@ class Keeper:
         self._interval = interval
         self._clock = clock
         self._on_change = on_change
+        self._supplied = asyncio.Event()
         self._supply_wanted = asyncio.Event()
         self._renewal_wanted = asyncio.Event()
 
     async def run(self) -> None:
         """Work until cancelled."""
-        # What is good in the store runs before anything is renewed.
-        pause = await self._supply()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._keep_supplied(pause))
+            tasks.create_task(self._keep_supplied())
+            # What is good in the store runs before anything is renewed, but what stalls there must stop no renewal.
+            await pauses.wait_for(self._supplied, pauses.FIRST_SUPPLY_SECONDS)
             tasks.create_task(self._keep_fresh())
 
     def rejected(self) -> None:
@@ -79,10 +80,11 @@ class Keeper:
         self._supply_wanted.set()
         self._renewal_wanted.set()
 
-    async def _keep_supplied(self, pause: float) -> None:
+    async def _keep_supplied(self) -> None:
         while True:
-            await pauses.wait_for(self._supply_wanted, pause)
             pause = await self._supply()
+            self._supplied.set()
+            await pauses.wait_for(self._supply_wanted, pause)
 
     async def _supply(self) -> float:
         """Look after the lane; return after how many seconds to do so again."""
@@ -95,6 +97,8 @@ class Keeper:
                 await asyncio.gather(*(watcher.look() for watcher in self._watchers))
         except Damaged:
             lane.renew_by(self._clock() + pauses.REPAIR_SECONDS)
+        except Postponed:
+            pause = pauses.REPAIR_SECONDS
         except (LaneRunnerError, AccountsError, OSError) as error:
             log.error("%s: %s", lane.name, error.sentence if isinstance(error, AccountsError) else error)
             pause = pauses.REPAIR_SECONDS

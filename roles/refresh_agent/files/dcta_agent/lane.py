@@ -25,7 +25,8 @@ class Lane:
         ports: their ports by name.
         token: fingerprint of the token that its replicas were given last, "" when they have none.
         delivered_at: when all of them had it.
-        unanswered: fingerprint of the token that a replica was sent without having answered, by the replica's name.
+        unanswered: fingerprint of the token that a replica was sent without having answered, by the replica's name;
+            "" when it may be any.
         rejected_at: when the try began to which the service answered 401; None while the token counts as good.
         rejections: how many times the token was rejected since the agent started.
         expires_at: when the token runs out; None if nobody knows.
@@ -84,8 +85,10 @@ class Lane:
     # Its token.
 
     def delivered(self, fingerprint: str, at: float) -> None:
-        """Note that all replicas hold a token."""
-        self.token, self.delivered_at, self.rejected_at = fingerprint, at, None
+        """Note that all replicas hold a token; one that they had before is as good as it was."""
+        if fingerprint != self.token:
+            self.rejected_at = None
+        self.token, self.delivered_at = fingerprint, at
 
     def sends(self, replica: str, fingerprint: str) -> None:
         """Note, before it is done, that a replica is sent a token."""
@@ -94,6 +97,10 @@ class Lane:
     def ended(self, replica: str) -> None:
         """Note that nothing is open at a replica any more: it has answered, or its process has ended."""
         self.unanswered.pop(replica, None)
+
+    def doubt(self) -> None:
+        """Note that nobody knows what its replicas were sent without having answered."""
+        self.unanswered = dict.fromkeys(self.ports, "")
 
     def empty(self) -> None:
         """Note that there is no token that the lane may run with."""
@@ -263,7 +270,8 @@ class Lane:
             TypeError: something has another form.
             ValueError: something is no number.
         """
-        token, unanswered = str(known["token"]), dict(known.get("unanswered", {}))
+        # An agent of 0.1.0 told nothing of that.
+        token, unanswered = str(known["token"]), dict(known.get("unanswered", dict.fromkeys(self.ports, "")))
         # A clock that was set back must not make a token newer, or a rest longer, than it is.
         delivered_at = min(float(known["delivered_at"]), now)
         resting_until = min(float(known["resting_until"]), now + REST_SECONDS_MAX)

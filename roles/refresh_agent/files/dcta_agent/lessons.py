@@ -31,7 +31,7 @@ class Lessons:
         limits: HoldLimits,
         *,
         on_rejected: Callable[[Lane], None],
-        on_rest: Callable[[Lane], None],
+        on_rest: Callable[[Lane], object],
         on_down: Callable[[Lane], None],
         on_blocked: Callable[[Lane], None],
         clock: Callable[[], float],

@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from dcta_library.accounts import atomic_file
 
@@ -29,26 +30,38 @@ class Memory:
         self._path = path
         self._lanes = lanes
 
-    def save(self) -> None:
-        """Write what is known now. A crash of the node may lose it: the lanes die with it as well."""
+    def save(self) -> bool:
+        """Write what is known now, and say whether that is done.
+
+        A crash of the node may lose it: the lanes die with it as well.
+        """
         document = {name: lane.remembered() for name, lane in self._lanes.items()}
         try:
             atomic_file.replace(str(self._path), json.dumps(document).encode(), durable=False)
         except OSError as error:
             log.warning("what was learned cannot be kept over a restart: %s", error.strerror)
+            return False
+        return True
 
     def recall(self, now: float) -> None:
-        """Read what was known; what cannot be read is found out again.
+        """Read what was known; what cannot be read is found out again, and doubted until then.
 
         Args:
             now: seconds since the epoch.
         """
+        document: Any = None
         try:
             document = json.loads(self._path.read_bytes())
-            for name, known in document.items():
-                if name in self._lanes:
-                    self._lanes[name].recall(known, now)
         except FileNotFoundError:
+            # No agent before this one can have sent anything: it would have written the file first.
             return
-        except (OSError, ArithmeticError, ValueError, LookupError, TypeError, AttributeError):
-            log.warning("%s cannot be read: the lanes are looked at anew", self._path)
+        except (OSError, ValueError):
+            pass
+        for name, lane in self._lanes.items():
+            try:
+                # One that is new on this node stands in no file yet.
+                if name in document.keys():  # noqa: SIM118 - a list or a text has none
+                    lane.recall(document[name], now)
+            except (ArithmeticError, ValueError, LookupError, TypeError, AttributeError):
+                log.warning("%s cannot be read: lane %s is looked at anew", self._path, name)
+                lane.doubt()

@@ -11,6 +11,10 @@ import contextlib
 # A replica takes a token within milliseconds; one that does not is about to go or to come.
 PATCH_SECONDS = 5.0
 PATCH_PAUSE = 0.2
+# How many times a replica that runs may leave the same token unanswered before it is restarted with it.
+PATCHES_UNANSWERED_MAX = 3
+# For so long the first renewal waits until the lane runs with what the store has.
+FIRST_SUPPLY_SECONDS = 10.0
 # How long a replica that hangs has to heed SIGTERM.
 HEED_SECONDS = 1.0
 # After a failure of the node itself: the lane runner, the disk.

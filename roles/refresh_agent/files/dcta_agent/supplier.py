@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from enum import Enum
@@ -37,11 +38,19 @@ class Damaged(Exception):
     """The account's record cannot be understood; a renewal puts it aside and writes it anew."""
 
 
+class Postponed(Exception):
+    """A replica that needs a restart did not take the one before; the next one comes later."""
+
+
 class _Handed(Enum):
-    """How far a replica is: it has the token, or will start with it; it is asked again; it needs a restart."""
+    """How far a replica is: it has the token, or will start with it; it is asked again; it needs a restart.
+
+    One that runs and was silent is asked again as well, but not for ever.
+    """
 
     DONE = "done"
     LATER = "later"
+    SILENT = "silent"
     BY_RESTART = "by restart"
 
 
@@ -90,6 +99,7 @@ class Supplier:
             Damaged: the record cannot be understood; a lane that runs serves on.
             AccountsError: the store cannot be used.
             LaneRunnerError: the lane runner failed.
+            Postponed: a restart that failed is not due again yet.
         """
         lane, known = self._lane, self._lane.attempt_for
         record, status = await self._load(), await self._ask("status")
@@ -103,7 +113,7 @@ class Supplier:
                 log.error("%s: does not run: %s", lane.name, refusal)
         if not self._is_supplied(record, status):
             record, status = await self._supply()
-        if record is None or not self._should_run(record, status):
+        if record is None or not record.access_token or not self._should_run(record, status):
             return
         lane.compare(
             rejected=record.rejected, issued_at=record.issued_at, expires_at=record.expires_at, now=self._clock()
@@ -140,6 +150,8 @@ class Supplier:
     def _is_supplied(self, record: Record | None, status: dict[str, Any]) -> bool:
         if record is None or not self._should_run(record, status):
             return not status["token"] and not _runs(status)
+        if not record.access_token:
+            return True
         fingerprint = record.token_fingerprint or ""
         return fingerprint == self._lane.token and str(status["token"]).startswith(fingerprint)
 
@@ -160,6 +172,7 @@ class Supplier:
         """
         lane, fingerprint = self._lane, ""
         handed: dict[str, _Handed] = {}
+        silences: Counter[str] = Counter()
         while not handed or _Handed.LATER in handed.values():
             if handed:
                 await asyncio.sleep(pauses.PATCH_PAUSE)
@@ -168,10 +181,17 @@ class Supplier:
                 if record is None or not self._should_run(record, status):
                     await self._stop(status)
                     return None, status
+                if not record.access_token:
+                    # Nothing is known of any token: the lane stays with what it has.
+                    return record, status
                 if record.token_fingerprint != fingerprint:
                     fingerprint, handed = record.token_fingerprint or "", dict.fromkeys(lane.ports, _Handed.LATER)
+                    silences.clear()
                 await self._lay_down(record, status)
                 handed |= await self._hand_over(record, [one for one, how in handed.items() if how is _Handed.LATER])
+            for replica in [one for one, how in handed.items() if how is _Handed.SILENT]:
+                silences[replica] += 1
+                handed[replica] = self._after_silence(replica, silences[replica])
         await self._restart([replica for replica, how in handed.items() if how is _Handed.BY_RESTART])
         lane.delivered(fingerprint, self._clock())
         self._memory.save()
@@ -223,17 +243,17 @@ class Supplier:
         lane, fingerprint = self._lane, record.token_fingerprint or ""
         unanswered = lane.unanswered.get(replica)
         if unanswered not in (None, fingerprint):
-            if not await self._is_there(replica):
-                return _Handed.DONE
             # What it did not answer may yet be carried out, and would then come after this.
-            log.warning("%s: replica %s left a token unanswered, it is restarted with the next", lane.name, replica)
-            return _Handed.BY_RESTART
+            return await self._unless_gone(replica, _Handed.BY_RESTART)
         # A replica may yet hand itself the token that it started with, which may be the one before.
         if patches_at_start(self._description) and (await self._replica(replica))["starting"]:
             return _Handed.LATER
         if unanswered is None:
             lane.sends(replica, fingerprint)
-            self._memory.save()
+            if not self._memory.save():
+                # An agent after this one would not know of a token that is left unanswered.
+                lane.ended(replica)
+                return await self._unless_gone(replica, _Handed.BY_RESTART)
         document = token_document(self._description, record.access_token or "")
         outcome = await patch_tokens(lane.address, lane.ports[replica], self._password, document, pauses.PATCH_SECONDS)
         if outcome is not Patch.UNKNOWN and unanswered is None:
@@ -241,15 +261,37 @@ class Supplier:
         if outcome is Patch.TAKEN:
             return _Handed.DONE
         if outcome is Patch.REFUSED:
-            log.warning("%s: replica %s does not take the token, it is restarted with it", lane.name, replica)
+            log.warning("%s: replica %s does not take the token", lane.name, replica)
             return _Handed.BY_RESTART
-        # It is starting, perhaps still with the token before, or it hangs and is about to be ended.
-        return _Handed.LATER if await self._is_there(replica) else _Handed.DONE
+        # It is starting, perhaps still with the token before, or it hangs.
+        return await self._unless_gone(replica, _Handed.SILENT if outcome is Patch.UNKNOWN else _Handed.LATER)
+
+    async def _unless_gone(self, replica: str, how: _Handed) -> _Handed:
+        """Return how far a replica is; one that neither runs nor starts will start with what was laid down."""
+        state = await self._replica(replica)
+        if not (state["active"] or state["starting"]):
+            self._lane.ended(replica)
+            return _Handed.DONE
+        return _Handed.LATER if how is _Handed.SILENT and not state["active"] else how
+
+    def _after_silence(self, replica: str, times: int) -> _Handed:
+        """Say what becomes of a replica that runs and left the same token unanswered so many times."""
+        if times < pauses.PATCHES_UNANSWERED_MAX:
+            return _Handed.LATER
+        log.warning("%s: replica %s does not answer when it is handed the token", self._lane.name, replica)
+        return _Handed.BY_RESTART
 
     async def _restart(self, replicas: list[str]) -> None:
         """Restart replicas with the token that was laid down, one after the other, so that one serves."""
         for replica in replicas:
-            await self._ask("roll", replica=replica)
+            if not self._starts.may():
+                raise Postponed
+            log.warning("%s: replica %s is restarted with the token", self._lane.name, replica)
+            try:
+                await self._ask("roll", replica=replica)
+            except LaneRunnerError as error:
+                pause = self._starts.tried()
+                raise LaneRunnerError(f"{error}; replica {replica} is restarted again in {pause:.0f} s") from None
             self._lane.ended(replica)
 
     async def _start(self) -> None:
@@ -271,14 +313,6 @@ class Supplier:
     async def _replica(self, replica: str) -> dict[str, Any]:
         state: dict[str, Any] = (await self._ask("status"))["replicas"][replica]
         return state
-
-    async def _is_there(self, replica: str) -> bool:
-        """Say whether a replica runs or starts; one that does not will start with what was laid down."""
-        state = await self._replica(replica)
-        if state["active"] or state["starting"]:
-            return True
-        self._lane.ended(replica)
-        return False
 
 
 def _runs(status: dict[str, Any]) -> bool:

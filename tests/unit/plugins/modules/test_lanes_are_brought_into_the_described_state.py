@@ -215,6 +215,19 @@ def test_a_record_that_cannot_be_understood_stops_no_lane(tmp_path: Path, runner
     assert runner.asked == []
 
 
+@pytest.mark.parametrize(("current", "action"), [(True, "none"), (False, "rolled")])
+def test_a_lane_whose_record_was_lost_to_damage_stays_with_what_it_has(
+    tmp_path: Path, runner: Runner, run: Run, current: bool, action: str
+) -> None:
+    save(tmp_path, "alice")
+    run("alice")
+    runner.run_all("alice", current=current)
+    runner.asked.clear()
+    save(tmp_path, "alice", state="new", access_token=None, expires_at=None)
+    assert run("alice")["lanes"] == {"alice": action}
+    assert runner.asked == ([] if current else [("roll", "alice")])
+
+
 # The order in which tokens are laid down.
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -14,7 +15,6 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.dcta.fleet.plugins.module_utils.accounts import atomic_file
 from ansible_collections.dcta.fleet.plugins.modules import program_files
 
 Run = Callable[..., dict[str, Any]]
@@ -77,20 +77,40 @@ def test_a_file_that_is_not_as_wanted_is_written_again_and_no_other(tmp_path: Pa
     assert run(FILES)["changed"] is False
 
 
-def test_files_are_written_in_the_order_in_which_they_are_given(
+def test_all_files_are_written_before_the_first_takes_its_place_and_they_do_in_the_order_given(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What another file imports is there first."""
-    written: list[str] = []
-    replace = atomic_file.replace
+    """A program that starts meanwhile must not mix the old with the new; what another file imports is there first."""
+    placed: list[str] = []
+    rename, files = os.rename, {"z.py": "", "b": "import z", "a": "import b"}
 
-    def remember(path: str, data: bytes, **options: Any) -> None:
-        written.append(path)
-        replace(path, data, **options)
+    def remember(draft: str, path: str) -> None:
+        placed.append(path)
+        drafts = [tmp_path / "lib" / f".{name}.tmp" for name in files]
+        assert sum(draft.exists() for draft in drafts) == len(files) + 1 - len(placed)
+        rename(draft, path)
 
-    monkeypatch.setattr(atomic_file, "replace", remember)
-    run({"z.py": "", "b": "import z", "a": "import b"})
-    assert written == [str(tmp_path / "lib" / name) for name in ("z.py", "b", "a")]
+    monkeypatch.setattr(os, "rename", remember)
+    run(files)
+    assert placed == [str(tmp_path / "lib" / name) for name in files]
+
+
+def test_a_file_that_cannot_be_written_leaves_all_as_they_were(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(FILES)
+    fsync, left = os.fsync, [2]
+
+    def full(descriptor: int) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert run({name: f"{content}# new\n" for name, content in FILES.items()})["failed"] is True
+    assert {name: (tmp_path / "lib" / name).read_text(encoding="utf-8") for name in FILES} == FILES
+    assert not list((tmp_path / "lib").rglob("*.tmp"))
 
 
 @pytest.mark.parametrize("name", ["work.py", ".work.py.tmp"])

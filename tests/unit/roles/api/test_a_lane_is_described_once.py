@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import lanes
 import pytest
 from lane_programs import write_lanes
 from lanes import LaneError, admin_password, load_lanes, token_document
@@ -16,9 +17,20 @@ KEY = b"0123456789abcdef"
 
 def test_every_lane_has_its_address_its_ports_and_the_profile(tmp_path: Path) -> None:
     write_lanes(tmp_path / "lanes.json", "alice", "bob")
-    lanes = load_lanes(tmp_path / "lanes.json")
-    assert {name: lane.address for name, lane in lanes.items()} == {"alice": "127.64.0.1", "bob": "127.64.0.2"}
-    assert lanes["bob"].ports == {"a": 8081, "b": 8082}
+    described = load_lanes(tmp_path / "lanes.json")
+    assert {name: lane.address for name, lane in described.items()} == {"alice": "127.64.0.1", "bob": "127.64.0.2"}
+    assert described["bob"].ports == {"a": 8081, "b": 8082}
+
+
+def test_programs_of_the_first_release_find_what_they_import_until_they_are_replaced() -> None:
+    """They may start between the moment in which lanes.py is replaced and the one in which they are."""
+    names = ["LANE_NAME", "REPLICAS", "LANES_FILE", "Lane", "LaneError", "account_names", "admin_password"]
+    names += ["check_token", "load_lanes", "patches_at_start", "token_document"]
+    assert [name for name in names if not hasattr(lanes, name)] == []
+    assert (lanes.REPLICAS, str(lanes.LANES_FILE)) == (("a", "b"), "/etc/dcta/lanes.json")
+    # They look whether it matches, and not whether it does to its end.
+    assert lanes.LANE_NAME.match("alice-1")
+    assert not [name for name in ("alice/../bob", "alice\n", "a" * 21, "") if lanes.LANE_NAME.match(name)]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"profile": {}, "lanes": {"alice": {}}}', "null"])

@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import io
 import json
+import socket
 import stat
 import subprocess
 import threading
@@ -409,6 +410,40 @@ def test_two_changes_of_one_lane_never_work_at_the_same_time(node: Path) -> None
         assert not done.wait(0.2)
     thread.join(5)
     assert done.is_set()
+
+
+@pytest.mark.parametrize("operation", ["put", "start", "stop", "roll"])
+@pytest.mark.parametrize("stays", [True, False])
+def test_what_nobody_waits_for_any_more_is_not_begun(
+    node: Path, systemd: Systemd, monkeypatch: pytest.MonkeyPatch, operation: str, stays: bool
+) -> None:
+    """Whoever asked has let the lane go when it went: a newer token may have been laid down since."""
+    runner.answer({"operation": "put", "lane": "alice", "token": "planted-newer"})
+    client, connection = socket.socketpair()
+    answers: list[dict[str, Any]] = []
+
+    def work() -> None:
+        try:
+            answers.append(runner.answer({"operation": operation, "lane": "alice", "token": TOKEN}))
+        except runner.LaneError as error:
+            answers.append({"error": str(error)})
+
+    with client, connection, (node / "run/alice.lock").open("w") as lock:
+        monkeypatch.setattr(runner, "INPUT", connection.fileno())
+        client.sendall(b"{}\n")  # what it has sent may not have been read to its end
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        thread = threading.Thread(target=work)
+        thread.start()
+        if not stays:
+            client.close()
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        thread.join(5)
+    if stays:
+        assert answers == [{}]
+    else:
+        assert "nobody waits" in answers[0]["error"]
+        assert systemd.asked == []
+        assert json.loads((node / "run/alice.json").read_text())["access_token"] == "planted-newer"
 
 
 # The protocol.

@@ -6,14 +6,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from agent_node import Node, on_a_node, until
 from dcta_agent import pauses
+from dcta_library.accounts import atomic_file
 from dcta_library.accounts.record import Record
 
 
@@ -23,6 +26,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pauses, "RENEWAL_GAP", 0.05)
     monkeypatch.setattr(pauses, "PATCH_SECONDS", 0.1)
     monkeypatch.setattr(pauses, "PATCH_PAUSE", 0.02)
+    # Here it stays as it is for as long as a test wants.
+    monkeypatch.setattr(pauses, "PATCHES_UNANSWERED_MAX", 1000)
 
 
 def document(token: str) -> str:
@@ -302,3 +307,101 @@ def test_a_replica_that_nobody_reached_was_handed_nothing(tmp_path: Path) -> Non
             node.runner.starting.clear()
 
     on_a_node(tmp_path, test, converge_interval=30)
+
+
+# What an agent cannot know.
+
+FORGETFUL: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "of 0.1.0": lambda known: {name: value for name, value in known.items() if name != "unanswered"},
+    "damaged": lambda known: {**known, "unanswered": 7},
+}
+
+
+def forget(node: Node, how: str) -> None:
+    """Replace what an agent before has written."""
+    path = node.folder / "memory.json"
+    known = json.loads(path.read_text())["alice"]
+    path.write_text("" if how == "empty" else json.dumps({"alice": FORGETFUL[how](known)}))
+
+
+@pytest.mark.parametrize("how", ["of 0.1.0", "damaged", "empty"])
+def test_an_agent_that_does_not_know_what_was_left_unanswered_restarts_for_the_next_token(
+    tmp_path: Path, how: str
+) -> None:
+    async def test(node: Node) -> None:
+        node.save("alice")
+        async with node.at_work():
+            await until(lambda: node.is_settled("alice"))
+            await stall(node)
+        forget(node, how)
+        later(node, "planted-newest")
+        node.agent = node.new_agent()
+        async with node.at_work():
+            await until(lambda: node.is_settled("alice") and both_have(node, "planted-newest"))
+            node.replicas["alice"]["a"].stalls = False
+            await asyncio.sleep(0.1)
+            assert both_have(node, "planted-newest")
+        assert [entry for entry in node.log if entry.startswith("roll")] == ["roll alice a", "roll alice b"]
+        # From then on it knows.
+        node.log.clear()
+        later(node, "planted-after")
+        node.agent = node.new_agent()
+        async with node.at_work():
+            await until(lambda: node.is_settled("alice") and both_have(node, "planted-after"))
+        assert not [entry for entry in node.log if entry.startswith("roll")]
+
+    on_a_node(tmp_path, test, ping_failures=1000)
+
+
+def test_a_memory_of_the_release_before_restarts_nothing_as_long_as_the_token_stays(tmp_path: Path) -> None:
+    async def test(node: Node) -> None:
+        node.save("alice")
+        async with node.at_work():
+            await until(lambda: node.is_settled("alice"))
+        forget(node, "of 0.1.0")
+        node.log.clear()
+        node.agent = node.new_agent()
+        async with node.at_work():
+            await until(lambda: node.is_settled("alice"))
+            await asyncio.sleep(0.3)
+        assert node.log == []
+
+    on_a_node(tmp_path, test)
+
+
+def test_one_damaged_entry_costs_no_other_lane_what_is_known_of_it(tmp_path: Path) -> None:
+    async def test(node: Node) -> None:
+        for name in ("alice", "bob"):
+            node.save(name)
+        async with node.at_work():
+            await until(lambda: node.is_settled("alice") and node.is_settled("bob"))
+        path = node.folder / "memory.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "alice": 7}))
+        node.agent = node.new_agent()
+        assert node.agent.lanes["alice"].unanswered == {"a": "", "b": ""}
+        assert (node.agent.lanes["bob"].unanswered, bool(node.agent.lanes["bob"].token)) == ({}, True)
+
+    on_a_node(tmp_path, test, ("alice", "bob"))
+
+
+def test_an_agent_that_cannot_remember_a_token_restarts_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = atomic_file.replace
+
+    def full(path: str, data: bytes, **options: Any) -> None:
+        if path.endswith("memory.json"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(path, data, **options)
+
+    async def test(node: Node) -> None:
+        node.save("alice")
+        async with node.at_work():
+            await until(lambda: node.is_settled("alice"))
+            monkeypatch.setattr(atomic_file, "replace", full)
+            node.log.clear()
+            later(node, "planted-newest")
+            await until(lambda: node.is_settled("alice") and both_have(node, "planted-newest"))
+            assert node.log == ["put alice", "roll alice a", "roll alice b"]
+
+    on_a_node(tmp_path, test)

@@ -197,6 +197,54 @@ def test_a_replica_that_refuses_the_token_is_restarted_with_it_without_loss(tmp_
     on_a_node(tmp_path, test)
 
 
+def test_a_replica_that_pings_and_answers_no_token_is_restarted_alone_with_it(tmp_path: Path) -> None:
+    async def test(node: Node) -> None:
+        node.save("alice")
+        async with node.at_work():
+            await until(lambda: node.is_settled("alice"))
+            node.replicas["alice"]["b"].stalls = True
+            node.log.clear()
+            assert (await node.ask("alice")).status == 200
+            await until(lambda: node.is_settled("alice"))
+            assert node.log == ["store alice", "put alice", "patch alice a", "roll alice b"]
+            assert node.token("alice", "b") == "planted-alice-1"
+            assert node.agent.lanes["alice"].unanswered == {}
+
+    on_a_node(tmp_path, test)
+
+
+def test_a_restart_that_fails_is_tried_again_ever_more_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pauses, "REPAIR_SECONDS", 0.02)
+    rolls: list[str] = []
+
+    async def test(node: Node) -> None:
+        ask = node.runner.ask
+
+        async def fail(operation: str, lane: str, **arguments: str) -> dict[str, Any]:
+            if operation != "roll":
+                return await ask(operation, lane, **arguments)
+            rolls.append(arguments["replica"])
+            raise LaneRunnerError("systemctl restart took too long")
+
+        node.save("alice")
+        async with node.at_work():
+            await until(lambda: node.is_settled("alice"))
+            monkeypatch.setattr(node.runner, "ask", fail)
+            node.replicas["alice"]["b"].refuses = True
+            node.save("alice", access_token="planted-next", issued_at=time.time())
+            node.agent._keepers["alice"].look_again()
+            await until(lambda: len(rolls) == 1)
+            await asyncio.sleep(0.5)
+            assert rolls == ["b"]
+            # What made it fail is over: another token tries at once.
+            monkeypatch.setattr(node.runner, "ask", ask)
+            node.save("alice", access_token="planted-last", issued_at=time.time())
+            node.agent._keepers["alice"].look_again()
+            await until(lambda: node.token("alice", "b") == "planted-last")
+
+    on_a_node(tmp_path, test, converge_interval=4)
+
+
 @pytest.mark.slow
 def test_a_silent_replica_is_ended_and_one_that_answers_again_is_not(tmp_path: Path) -> None:
     async def test(node: Node) -> None:
@@ -275,7 +323,11 @@ def test_a_halted_replica_may_finish_what_it_began(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_silent_replica_delays_a_delivery_only_until_it_is_ended(tmp_path: Path) -> None:
+def test_a_silent_replica_delays_a_delivery_only_until_it_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pauses, "PATCHES_UNANSWERED_MAX", 1000)
+
     async def test(node: Node) -> None:
         node.save("alice")
         async with node.at_work():
@@ -340,6 +392,46 @@ def test_a_lane_does_not_start_with_a_token_that_cannot_serve(tmp_path: Path) ->
             await until(lambda: len(node.renewals) == 1)
             await asyncio.sleep(0.1)
         assert node.log == []
+
+    on_a_node(tmp_path, test)
+
+
+@pytest.mark.parametrize("held", ["a replica stalls", "somebody holds the delivery"])
+def test_what_keeps_a_token_from_its_lane_keeps_no_account_from_its_renewal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: str
+) -> None:
+    monkeypatch.setattr(pauses, "FIRST_SUPPLY_SECONDS", 0.3)
+    monkeypatch.setattr(pauses, "PATCH_SECONDS", 60)
+
+    async def test(node: Node) -> None:
+        node.save("alice")
+        async with node.at_work():
+            await until(lambda: node.is_settled("alice"))
+        node.save("alice", access_token="planted-next")
+        node.renewals.clear()
+        node.agent = node.new_agent()
+        with contextlib.ExitStack() as stack:
+            if held == "a replica stalls":
+                node.replicas["alice"]["b"].stalls = True
+            else:
+                stack.enter_context(node.store.delivery("alice", 1))
+            async with node.at_work():
+                await until(lambda: len(node.renewals) == 1)
+
+    on_a_node(tmp_path, test)
+
+
+def test_the_first_renewal_waits_until_the_lane_runs_with_what_the_store_has(tmp_path: Path) -> None:
+    async def test(node: Node) -> None:
+        async def look(request: dict[str, Any]) -> Record:
+            node.log.append("renewal")
+            return await node.issue(request)
+
+        node.renew = look
+        node.save("alice")
+        async with node.at_work():
+            await until(lambda: "renewal" in node.log)
+        assert node.log == ["put alice", "start alice", "renewal"]
 
     on_a_node(tmp_path, test)
 
@@ -474,6 +566,35 @@ def test_an_older_token_that_was_laid_down_meanwhile_does_not_stay(tmp_path: Pat
     on_a_node(tmp_path, test)
 
 
+def test_a_lane_serves_on_while_the_login_is_awaited_that_replaces_a_damaged_record(tmp_path: Path) -> None:
+    async def test(node: Node) -> None:
+        begun, release = asyncio.Event(), asyncio.Event()
+
+        async def log_in(request: dict[str, Any]) -> Record:
+            if not request["log_in"]:
+                node.login_due.add("alice")
+                return node.save("alice", state="new", access_token=None, issued_at=None, expires_at=None)
+            begun.set()
+            await release.wait()
+            return node.save("alice", access_token="planted-next", issued_at=time.time())
+
+        node.save("alice")
+        async with node.at_work():
+            await until(lambda: node.is_settled("alice"))
+            node.log.clear()
+            node.renew = log_in
+            (tmp_path / "tokens/alice.json").write_text("{")
+            await begun.wait()
+            node.agent.hold.wake()
+            await asyncio.sleep(0.5)
+            assert (node.log, node.is_good("alice")) == ([], True)
+            release.set()
+            await until(lambda: all("planted-next" in node.token("alice", which) for which in "ab"))
+            assert "stop alice" not in node.log
+
+    on_a_node(tmp_path, test)
+
+
 # Accounts that nothing helps.
 
 
@@ -550,6 +671,34 @@ def test_a_401_that_does_not_count_yet_is_reported_again_and_does_not_spin(tmp_p
             assert 3 <= len(node.renewals) <= 9
 
     on_a_node(tmp_path, test)
+
+
+def test_a_401_that_the_store_does_not_know_yet_outlasts_another_delivery_of_the_same_token(tmp_path: Path) -> None:
+    async def test(node: Node) -> None:
+        begun, release = asyncio.Event(), asyncio.Event()
+
+        async def slow(request: dict[str, Any]) -> Record:
+            if request["reason"] == "rejected":
+                begun.set()
+                await release.wait()
+            return await node.issue(request)
+
+        node.renew = slow
+        node.save("alice")
+        async with node.at_work():
+            await until(lambda: node.is_settled("alice"))
+            asking = asyncio.create_task(node.ask("alice"))
+            await begun.wait()
+            delivered_at = node.agent.lanes["alice"].delivered_at
+            node.laid_down["alice"] = "planted-old"
+            node.agent._keepers["alice"].look_again()
+            await until(lambda: node.agent.lanes["alice"].delivered_at > delivered_at)
+            assert not node.is_good("alice")
+            release.set()
+            assert (await asking).status == 200
+            assert node.issued == 1
+
+    on_a_node(tmp_path, test, converge_interval=30)
 
 
 def test_a_401_during_a_renewal_is_not_lost(tmp_path: Path) -> None:

@@ -35,6 +35,18 @@ def test_a_token_that_cannot_serve_keeps_up_only_a_lane_whose_next_token_is_awai
 
 
 @pytest.mark.parametrize("running", [True, False])
-@pytest.mark.parametrize("record", [None, Record(name="alice"), Record(name="alice", state="waiting")])
+@pytest.mark.parametrize(
+    "record", [None, *(Record(name="alice", state=state) for state in get_args(State) if state != "new")]
+)
 def test_without_a_token_nothing_runs(record: Record | None, running: bool) -> None:
     assert not may_run(record, NOW, running=running)
+
+
+def test_a_lane_whose_record_was_lost_to_damage_runs_on_until_the_login_is_over() -> None:
+    blank = Record(name="alice", entry="e", identity="i")
+    assert may_run(blank, NOW, running=True)
+    assert not may_run(blank, NOW, running=False)
+
+
+def test_a_lane_whose_token_was_dropped_for_another_e_mail_does_not_run_on() -> None:
+    assert not may_run(Record(name="alice", rejected_token=GOOD.token_fingerprint), NOW, running=True)

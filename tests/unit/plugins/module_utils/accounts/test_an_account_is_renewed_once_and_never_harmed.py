@@ -17,6 +17,7 @@ from ansible_collections.dcta.fleet.plugins.module_utils.accounts.limits import 
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.record import State
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.renewer import Renewer
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.runtime import Runtime
+from ansible_collections.dcta.fleet.plugins.module_utils.accounts.serving import may_run
 from identity_fake import (
     EMAIL,
     PASSWORD,
@@ -306,6 +307,14 @@ def test_another_e_mail_under_the_same_name_gets_none_of_the_old_tokens(world: W
     record = world.store.load("alice")
     assert record is not None
     assert (record.access_token, record.refresh_token) == (None, None)
+
+
+def test_the_lane_of_another_e_mail_under_the_same_name_stops_before_the_login(world: World) -> None:
+    world.renew()
+    world.clock.now += 1000
+    world.give(email="other@example.test", password=PASSWORD)
+    assert world.renew(log_in=False).login_due
+    assert not may_run(world.store.load("alice"), world.clock(), running=True)
 
 
 def test_a_new_password_alone_leaves_a_good_token_in_place(world: World) -> None:
