@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import socket
+from pathlib import Path
 from typing import Any
 
-from .accounts.node_paths import LANE_RUNNER_SOCKET
+from .accounts.node_paths import LANE_RUNNER_SOCKET, REPLICAS
 
 # Two replicas may each finish streams for 70 s before they start again.
 ANSWER_SECONDS = 300.0
@@ -54,7 +55,17 @@ class LaneRunner:
                     line = answers.readline()
         except OSError as error:
             raise unreachable(error) from None
-        return read_answer(line)
+        return read_answer(line, operation)
+
+
+def lanes_in(folder: str) -> set[str]:
+    """Return the lanes that may run: a token lies there for them, or they were started and their stop has not ended.
+
+    Args:
+        folder: where the lane runner keeps what the lanes are started with.
+    """
+    tokens = {path.stem for path in Path(folder).glob("*.json")}
+    return tokens | {path.stem.rpartition("-")[0] for path in Path(folder).glob("*-[ab].generation")}
 
 
 def write_request(operation: str, lane: str, **arguments: str) -> bytes:
@@ -62,25 +73,44 @@ def write_request(operation: str, lane: str, **arguments: str) -> bytes:
     return json.dumps({"operation": operation, "lane": lane, **arguments}).encode() + b"\n"
 
 
-def read_answer(line: bytes) -> dict[str, Any]:
+def read_answer(line: bytes, operation: str) -> dict[str, Any]:
     """Read the line that comes back.
 
     Args:
         line: all that came.
+        operation: what was asked; of a status everything is there.
 
     Returns:
         The answer without its field ``ok``.
 
     Raises:
-        LaneRunnerError: the runner refused, or broke off.
+        LaneRunnerError: the runner refused, broke off, or said something else.
     """
     try:
         answer: dict[str, Any] = json.loads(line)
-        if answer.pop("ok"):
-            return answer
-    except (ValueError, LookupError, AttributeError, TypeError):
+        good = answer.pop("ok")
+    except (ValueError, LookupError, AttributeError, TypeError, RecursionError):
         raise LaneRunnerError("the lane runner broke off its answer: see journalctl -u 'dcta-lanes@*'") from None
-    raise LaneRunnerError(str(answer.get("error")))
+    if not good:
+        raise LaneRunnerError(str(answer.get("error")))
+    if operation == "status" and not _is_status(answer):
+        raise LaneRunnerError("the lane runner's answer does not have the expected form: run the playbook deploy again")
+    return answer
+
+
+def _is_status(answer: dict[str, Any]) -> bool:
+    replicas = answer.get("replicas")
+    return (
+        isinstance(answer.get("token"), str)
+        and isinstance(replicas, dict)
+        and set(replicas) == set(REPLICAS)
+        and all(isinstance(replica, dict) and _is_replica(replica) for replica in replicas.values())
+    )
+
+
+def _is_replica(state: dict[str, Any]) -> bool:
+    words = all(isinstance(state.get(word), bool) for word in ("active", "starting", "current"))
+    return words and isinstance(state.get("started_at", ""), int | float | None)
 
 
 def unreachable(error: OSError) -> LaneRunnerError:

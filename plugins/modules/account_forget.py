@@ -110,14 +110,14 @@ from ansible_collections.dcta.fleet.plugins.module_utils.accounts.renewer import
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.runtime import Runtime
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.store import Store
 from ansible_collections.dcta.fleet.plugins.module_utils.http_session import REQUESTS_IMPORT_ERROR, HttpSession
-from ansible_collections.dcta.fleet.plugins.module_utils.lane_runner import LaneRunner, LaneRunnerError
+from ansible_collections.dcta.fleet.plugins.module_utils.lane_runner import LaneRunner, LaneRunnerError, lanes_in
 
 SIDE_BY_SIDE = 16
 
 
 def running() -> set[str]:
     """Return the accounts whose lanes run."""
-    return {path.stem for path in Path(LANE_RUNNER_FOLDER).glob("*.json")}
+    return lanes_in(LANE_RUNNER_FOLDER)
 
 
 def stop_lanes(module: AnsibleModule, names: list[str]) -> None:

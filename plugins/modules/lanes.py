@@ -86,7 +86,7 @@ from ansible_collections.dcta.fleet.plugins.module_utils.accounts.node_paths imp
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.record import Record
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.serving import may_run
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.store import Store
-from ansible_collections.dcta.fleet.plugins.module_utils.lane_runner import LaneRunner, LaneRunnerError
+from ansible_collections.dcta.fleet.plugins.module_utils.lane_runner import LaneRunner, LaneRunnerError, lanes_in
 
 SIDE_BY_SIDE = 16
 # The agent holds an account's delivery while it hands over a token; the lane runner may make it wait for a restart.
@@ -162,7 +162,7 @@ def converge(runner: LaneRunner, store: Store, name: str, check_mode: bool) -> s
 
 def forgotten(names: list[str]) -> list[str]:
     """Return the lanes that run though their accounts are not on this node any more."""
-    return sorted({path.stem for path in Path(LANE_RUNNER_FOLDER).glob("*.json")} - set(names))
+    return sorted(lanes_in(LANE_RUNNER_FOLDER) - set(names))
 
 
 def described() -> set[str]:

@@ -39,6 +39,8 @@ DAY = 86400.0
 # A renewal that succeeds within this time is no reason to wake anybody.
 PATIENCE = 60.0
 PENDING_MAX = 100
+# The last second that a date can name; a clock may be further off.
+END_OF_TIME = 253402300799.0
 RETRY_FIRST, RETRY_LONGEST = 10.0, 600.0
 DELIVERY_SECONDS = 20.0
 PROGRAMS = Path(__file__).resolve().parents[1]
@@ -280,4 +282,4 @@ class Alerts:
 
 
 def _rfc3339(at: float) -> str:
-    return datetime.fromtimestamp(max(0.0, at), UTC).isoformat(timespec="seconds")
+    return datetime.fromtimestamp(min(max(0.0, at), END_OF_TIME), UTC).isoformat(timespec="seconds")

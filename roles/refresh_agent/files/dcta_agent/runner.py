@@ -50,4 +50,4 @@ class Runner:
             raise unreachable(error) from None
         except ValueError:  # a line without an end
             line = b""
-        return read_answer(line)
+        return read_answer(line, operation)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.dcta.fleet.plugins.module_utils.lane_runner import LaneRunner, LaneRunnerError
+from ansible_collections.dcta.fleet.plugins.module_utils.lane_runner import LaneRunner, LaneRunnerError, lanes_in
 
 TOKEN = "planted-token"
 
@@ -60,6 +60,43 @@ def test_whatever_it_answers_is_one_sentence_without_the_token(answered: Any, an
     with pytest.raises(LaneRunnerError, match=words) as caught:
         runner.ask("put", "alice", token=TOKEN)
     assert TOKEN not in str(caught.value)
+
+
+GOOD = {"active": True, "starting": False, "current": True, "started_at": 1.5}
+LESS = {key: value for key, value in GOOD.items() if key != "started_at"}
+
+
+@pytest.mark.parametrize("started_at", [1.5, 1, None])
+def test_a_status_tells_of_both_replicas(answered: Any, started_at: float | None) -> None:
+    status = {"token": "", "replicas": {"a": GOOD, "b": {**GOOD, "started_at": started_at}}}
+    runner, _ignored = answered(json.dumps({"ok": True, **status}).encode() + b"\n")
+    assert runner.ask("status", "alice") == status
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {},
+        {"token": None, "replicas": {"a": GOOD, "b": GOOD}},
+        {"token": "", "replicas": [GOOD, GOOD]},
+        {"token": "", "replicas": {"a": GOOD}},
+        {"token": "", "replicas": {"a": GOOD, "b": None}},
+        {"token": "", "replicas": {"a": GOOD, "b": LESS}},
+        {"token": "", "replicas": {"a": GOOD, "b": {**GOOD, "active": "yes"}}},
+        {"token": "", "replicas": {"a": GOOD, "b": {**GOOD, "started_at": "now"}}},
+    ],
+)
+def test_a_status_of_another_form_is_one_sentence(answered: Any, status: dict[str, Any]) -> None:
+    runner, _ignored = answered(json.dumps({"ok": True, **status}).encode() + b"\n")
+    with pytest.raises(LaneRunnerError, match="does not have the expected form"):
+        runner.ask("status", "alice")
+
+
+def test_a_lane_may_run_until_its_stop_has_ended(tmp_path: Path) -> None:
+    """The token goes first, and what a replica was started with comes last."""
+    for name in ("alice.json", "alice.lock", "bob-2-a.generation", ".dave.json.tmp", ".erin-a.generation.tmp"):
+        (tmp_path / name).touch()
+    assert lanes_in(str(tmp_path)) == {"alice", "bob-2"}
 
 
 def test_a_runner_that_is_not_there_or_silent_says_where_to_look(tmp_path: Path) -> None:

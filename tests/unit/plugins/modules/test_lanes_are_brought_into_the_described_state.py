@@ -328,6 +328,13 @@ def test_the_lane_of_a_removed_account_is_stopped_and_no_other_one_moves(
     assert runner.asked == [("stop", "bob")]
 
 
+def test_a_stop_that_failed_is_tried_again_by_the_next_run(tmp_path: Path, runner: Runner, run: Run) -> None:
+    """It had taken the token away already."""
+    (tmp_path / "run/carol-b.generation").touch()
+    assert run()["lanes"] == {"carol": "stopped"}
+    assert runner.asked == [("stop", "carol")]
+
+
 def test_one_lane_that_fails_stops_no_other_and_is_named(tmp_path: Path, runner: Runner, run: Run) -> None:
     save(tmp_path, "alice")
     save(tmp_path, "bob")

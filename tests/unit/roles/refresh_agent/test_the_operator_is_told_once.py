@@ -157,6 +157,12 @@ def test_a_token_by_hand_from_before_all_time_ends_no_agent(scene: Scene) -> Non
     assert scene.see(record("carol", left=-1e11), GOOD) == [("token_expires", "firing", "carol")]
 
 
+@pytest.mark.parametrize("now", [1e12, 1e18, -1e18])
+def test_a_clock_beyond_all_time_keeps_no_alert_back(scene: Scene, now: float) -> None:
+    scene.now = now
+    assert scene.see(record("alice", "quarantined", error=REJECTED), GOOD)
+
+
 def test_tokens_that_renew_themselves_are_not_told_of(scene: Scene) -> None:
     assert scene.see(record("alice", left=60), record("bob", left=60)) == []
 
