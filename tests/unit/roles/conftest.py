@@ -5,4 +5,6 @@
 
 from __future__ import annotations
 
-import node_modules  # noqa: F401 - importing it is all
+import importlib
+
+importlib.import_module("node_modules")

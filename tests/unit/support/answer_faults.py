@@ -47,7 +47,7 @@ def break_once(provider: FakeProvider, kind: str, endpoint: str = "POST /oauth/t
         del provider.answers[endpoint]
         if kind == "bad_gateway":
             return page("<h1>Bad gateway</h1>", 502)
-        method, _, path = endpoint.partition(" ")
+        method, _space, path = endpoint.partition(" ")
         return AFTERWARDS[kind](provider.handle(method, path, fields))
 
     provider.answers[endpoint] = answer

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 from importlib.machinery import SourceFileLoader
@@ -12,8 +13,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import node_modules  # noqa: F401 - the programs import from there
 import yaml
+
+importlib.import_module("node_modules")  # the programs import from there
 
 ROLE = Path(__file__).resolve().parents[3] / "roles/api"
 FILES = ROLE / "files"

@@ -142,7 +142,7 @@ class Provider:
     # Tokens.
 
     def _token(self, fields: Mapping[str, str], accept: str) -> Reply:
-        place, _, kind = (self.trouble.pop(0) if self.trouble else "").partition(" ")
+        place, _space, kind = (self.trouble.pop(0) if self.trouble else "").partition(" ")
         token = fields.get("refresh_token")
         if place == "unsent":
             raise NetworkError("The connection to login.example.test could not be made.")

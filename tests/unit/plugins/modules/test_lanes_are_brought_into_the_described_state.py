@@ -12,6 +12,7 @@ import pwd
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -286,13 +287,8 @@ def test_a_stop_is_decided_and_done_in_one_delivery(tmp_path: Path, runner: Runn
     save(tmp_path, "alice", access_token=None)
 
     def deliver() -> None:
-        held = pytest.raises(StoreError)
-        with (
-            Store(str(tmp_path / "tokens"), pwd.getpwuid(os.getuid()).pw_name) as store,
-            held,
-            store.delivery("alice", 0),
-        ):
-            pass
+        with Store(str(tmp_path / "tokens"), pwd.getpwuid(os.getuid()).pw_name) as store, pytest.raises(StoreError):
+            ExitStack().enter_context(store.delivery("alice", 0))
 
     runner.before = {"stop alice": deliver}
     assert run("alice")["lanes"] == {"alice": "stopped"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from ansible_collections.dcta.fleet.plugins.module_utils.accounts.errors import NetworkError
@@ -27,7 +27,7 @@ from identity_fake import (
     page,
 )
 
-Answer = Reply | Callable[[dict[str, str]], Reply]
+Answer: TypeAlias = "Reply | Callable[[dict[str, str]], Reply]"
 
 HTML = {"Content-Type": "text/html"}
 

@@ -389,7 +389,10 @@ def test_an_identifier_may_be_asked_for_by_two_places(world: World) -> None:
 
 def test_identifiers_are_not_sent_without_end(world: World) -> None:
     names = iter(range(1000))
-    shown = lambda _fields: page(form(f'<input type="email" name="e{next(names)}">'))  # noqa: E731
+
+    def shown(_fields: dict[str, str]) -> Reply:
+        return page(form(f'<input type="email" name="e{next(names)}">'))
+
     world.provider.answers["POST /u/login/identifier"] = shown
     assert world.renew().error_class == "unknown_page"
     assert next(names) <= 3
