@@ -15,7 +15,7 @@ CANARY = "/root/canary"
 NOWHERE = "/root/made-through-a-link"
 CONTENT = "nobody may touch this"
 
-# An account's record and lock, what would replace a damaged record, and the agent's own memory.
+# An account's record and lock, what would replace a damaged record, and the draft of the agent's own memory.
 PLANT = """
 cd /var/lib/dcta/tokens
 test ! -e ACCOUNT.json || mv ACCOUNT.json ../agent/kept
@@ -23,14 +23,13 @@ ln -sf CANARY ACCOUNT.json
 ln -sf CANARY ACCOUNT.lock
 ln -sf NOWHERE ACCOUNT.json.damaged
 cd ../agent
-ln -sf CANARY lanes.json
 ln -sf NOWHERE .lanes.json.tmp
 """
 CLEAN = """
 cd /var/lib/dcta/tokens
 rm -f ACCOUNT.json ACCOUNT.lock ACCOUNT.json.damaged
 cd ../agent
-rm -f lanes.json .lanes.json.tmp
+rm -f .lanes.json.tmp
 test ! -e kept || mv kept ../tokens/ACCOUNT.json
 """
 

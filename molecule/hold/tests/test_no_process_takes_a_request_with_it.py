@@ -12,9 +12,11 @@ from contextlib import contextmanager
 import pytest
 from dcta_load import Clients, Question
 from hold_scenes import ENOUGH, REFRESH, Scenes, assert_none_failed, wait_for
+from planted_links import NOWHERE
 
 AGENT = "dcta-agent.service"
 GATEWAY = "dcta-gateway.service"
+MEMORY = "/var/lib/dcta/agent/lanes.json"
 CRASH = "/run/systemd/system/dcta-agent.service.d/crash.conf"
 BUSY = Clients(count=8)
 WITH_PAUSES = Clients(count=120, pause=1.5)
@@ -56,6 +58,24 @@ def test_a_restart_of_the_agent_drops_no_request_and_brings_no_renewal(scenes: S
             scenes.world.root_run(NODE_WITH_MORE, "systemctl", "restart", AGENT)
             load.reach(load.result.sent + 300)
     assert scenes.replicas(NODE_WITH_MORE) == before
+    assert scenes.counts("refreshes") == scenes.counts("logins") == {}
+
+
+def test_an_agent_whose_memory_is_a_link_restarts_each_replica_once_and_drops_no_request(scenes: Scenes) -> None:
+    """It does not know whether a replica missed the last token that was sent: only a restart is certain."""
+    node, root_run = NODE_WITH_MORE, scenes.world.root_run
+    before = scenes.replicas(node)
+    with scenes.loaded(node) as [load]:
+        root_run(node, "systemctl", "stop", AGENT)
+        root_run(node, "runuser", "-u", "dcta-agent", "--", "ln", "-sf", NOWHERE, MEMORY)
+        root_run(node, "systemctl", "start", AGENT)
+        wait_for(lambda: not set(before.values()) & set(scenes.replicas(node).values()), "a restart of each replica")
+        scenes.wait_until_good(node)
+        once = scenes.replicas(node)
+        load.reach(load.result.sent + 300)
+    assert scenes.replicas(node) == once
+    assert root_run(node, "test", "-e", NOWHERE, check=False).returncode == 1
+    assert root_run(node, "test", "-f", MEMORY, "-a", "!", "-L", MEMORY, check=False).returncode == 0
     assert scenes.counts("refreshes") == scenes.counts("logins") == {}
 
 
