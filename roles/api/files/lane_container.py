@@ -10,6 +10,8 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,6 +30,15 @@ CONTAINER_STOP_SECONDS = 65
 
 class StopRequested(Exception):
     """The service manager wants the replica to end."""
+
+
+class EngineConnection(HTTPConnection):
+    """A connection to the container engine's socket."""
+
+    def connect(self) -> None:
+        """Connect; whoever made it closes it, also when this fails."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(DOCKER_SOCKET)
 
 
 def container_name(lane: Lane, replica: str) -> str:
@@ -83,16 +94,14 @@ def ask_engine(method: str, path: str) -> tuple[int, dict[str, Any]]:
     Raises:
         OSError: the engine does not answer, or goes away before it has answered.
     """
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(DOCKER_SOCKET)
-        # HTTP/1.0, so that the end of the connection is the end of the answer.
-        connection.sendall(f"{method} {path} HTTP/1.0\r\nHost: docker\r\n\r\n".encode())
-        answer = b"".join(iter(lambda: connection.recv(65536), b""))
-    head, _separator, body = answer.partition(b"\r\n\r\n")
-    try:
-        return int(head.split(maxsplit=2)[1]), json.loads(body) if body else {}
-    except (ValueError, IndexError):
-        raise ConnectionResetError("the container engine broke off its answer") from None
+    with closing(EngineConnection("docker")) as connection:
+        try:
+            connection.request(method, path)
+            answer = connection.getresponse()
+            body = answer.read()
+            return answer.status, json.loads(body) if body else {}
+        except (HTTPException, ValueError):
+            raise ConnectionResetError("the container engine broke off its answer") from None
 
 
 def wait_for_container(name: str) -> int:

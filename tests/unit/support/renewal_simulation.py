@@ -113,8 +113,8 @@ class Simulation:
         return Credentials(name=ACCOUNT, email=EMAIL, password=self.password)
 
     def may_log_in(self) -> bool:
-        """Tell whether a login is possible: there is a password, and nobody has said that it takes a person."""
-        return self.kind == "password" and not self.halted
+        """Tell whether a login is possible: a password that was not rejected, and no need of a person."""
+        return self.kind == "password" and not self.halted and self.password not in self.provider.rejected
 
     # Events.
 
@@ -151,6 +151,7 @@ class Simulation:
             arguments["reason"] = "rejected"  # type: ignore[assignment]
         if how == "lift":
             self.halted = False
+            self.provider.rejected.clear()
         with self._circumstance(circumstance):
             outcome = self._renew(arguments)
         if circumstance == "crowded" and outcome is not None and outcome.error_class == "store_error":

@@ -98,6 +98,7 @@ class Provider:
         self.access_ends: dict[str, float] = {}
         self.ended: set[int] = set()
         self.password = PASSWORD
+        self.rejected: set[str] = set()
         self.families = 0
         self.issued = 0
         self.html_errors = False
@@ -135,6 +136,7 @@ class Provider:
             username = '<input name="username" type="text" autocomplete="username">'
             return page(form(username, f'<input name="password" type="password">{captcha}', action="/login"))
         if fields["password"] != self.password:
+            self.rejected.add(fields["password"])
             return page(form('<input name="password" type="password">'), 400, '<p data-error-code="wrong-credentials">')
         query = urlencode({"code": "CODE", "state": self._state})
         return redirect(f"{APPLICATION['redirect_uri']}?{query}")

@@ -60,8 +60,10 @@ class Engine:
                 self.asked.append(connection.recv(65536).decode().split("\r\n")[0])
                 status, answer = self.answers.pop(0)
                 self.before_answer()
+                chunked = "" if status == 204 else "Transfer-Encoding: chunked\r\n"
                 body = json.dumps(answer) if answer is not None else ""
-                text = f"HTTP/1.0 {status} Word\r\nApi-Version: 1.41\r\n\r\n{body}" if status else ""
+                chunks = f"{len(body):x}\r\n{body}\r\n0\r\n\r\n" if body else ""
+                text = f"HTTP/1.1 {status} Word\r\nApi-Version: 1.41\r\n{chunked}\r\n{chunks}" if status else ""
                 # Who asked may be gone.
                 with suppress(BrokenPipeError):
                     connection.sendall(text.encode())
@@ -129,7 +131,7 @@ def test_the_program_in_a_container_gets_the_environment_of_a_native_one() -> No
 def test_a_container_ends_with_its_unit_knowing_how(engine: Engine, tmp_path: Path) -> None:
     engine.answers = [GONE, ENDED]
     assert lane_container.contain(lane(), "b") == 3
-    assert engine.asked == [f"DELETE /containers/{NAME}?force=1 HTTP/1.0", f"POST /containers/{NAME}/wait HTTP/1.0"]
+    assert engine.asked == [f"DELETE /containers/{NAME}?force=1 HTTP/1.1", f"POST /containers/{NAME}/wait HTTP/1.1"]
     owner = f"{os.getuid()}:{os.getgid()}"
     assert f"--user={owner}" in (tmp_path / "arguments").read_text().splitlines()
 
@@ -149,7 +151,7 @@ def test_neither_command_line_nor_environment_holds_a_secret(
 def test_a_restart_of_the_engine_does_not_end_a_replica(engine: Engine) -> None:
     engine.answers = [BROKEN_OFF, SAID_NOTHING, LEFT, ENDED]
     assert lane_container.wait_for_container(NAME) == 3
-    assert engine.asked == [f"POST /containers/{NAME}/wait HTTP/1.0"] * 4
+    assert engine.asked == [f"POST /containers/{NAME}/wait HTTP/1.1"] * 4
 
 
 def test_a_container_that_somebody_removed_ends_its_unit(engine: Engine) -> None:
@@ -170,8 +172,8 @@ def test_the_end_of_a_unit_lets_the_program_finish_its_streams_even_if_it_was_ha
 
     engine.before_answer = terminate
     assert lane_container.contain(lane(), "b") == 0
-    go_on, stop = (f"POST /containers/{NAME}/{what} HTTP/1.0" for what in ("kill?signal=CONT", "stop?t=65"))
-    remove = f"DELETE /containers/{NAME}?force=1 HTTP/1.0"
+    go_on, stop = (f"POST /containers/{NAME}/{what} HTTP/1.1" for what in ("kill?signal=CONT", "stop?t=65"))
+    remove = f"DELETE /containers/{NAME}?force=1 HTTP/1.1"
     assert engine.asked[2:] == [go_on, go_on, stop, go_on, stop, remove]
 
 

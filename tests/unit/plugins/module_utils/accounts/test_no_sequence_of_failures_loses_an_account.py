@@ -8,8 +8,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 from fuzz_renewals import run_sequences
+from renewal_simulation import Simulation
 
 SEQUENCES = 2000
 
@@ -18,3 +22,15 @@ SEQUENCES = 2000
 @pytest.mark.parametrize("part", range(4))
 def test_no_token_that_may_be_spent_is_sent_again_and_none_that_was_delivered_is_lost(part: int) -> None:
     assert run_sequences(SEQUENCES // 4, seed=part) == SEQUENCES // 4
+
+
+def test_a_token_that_may_be_spent_is_the_last_resort_of_a_rejected_password(tmp_path: Path) -> None:
+    """A sequence that ``make fuzz`` found: the account is not halted any more, and still no login is possible."""
+    simulation = Simulation(tmp_path / "tokens", "password")
+    with closing(simulation):
+        simulation.happen(("attempt", ("due", ["instead lost", "instead lost"], "", "")))
+        simulation.happen(("password", False))
+        for trouble in ([], [], ["instead lost"]):
+            simulation.happen(("attempt", ("due", trouble, "", "")))
+        assert (simulation.halted, simulation.may_log_in()) == (False, False)
+        simulation.recover()
